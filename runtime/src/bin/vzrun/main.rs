@@ -1,0 +1,2 @@
+//! vzrun
+fn main() {}

@@ -1,0 +1,72 @@
+//! The one door for OCI JSON: config.json, process.json, mounts and hooks come in here and nowhere else.
+//!
+//! The types are those of the `oci-spec` crate. In front of it stands a reader as tolerant as Go's, because bundles are
+//! written by and for Go programs: unknown keys are passed over, `null` is as good as absent, the last of two equal
+//! keys wins, and an unknown capability is left out with a warning. A wrong type or value is an error that names the
+//! place in the JSON.
+
+mod reader;
+
+pub(crate) use oci_spec::runtime::*;
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use serde_json::value::RawValue;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::fs::{self, OFlags};
+
+/// The largest config.json that is read: 32 MiB. Real ones have some ten KiB.
+const LIMIT: u64 = 32 << 20;
+
+/// A config.json: what it says, and its text as it was given.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// What it says.
+    pub(crate) spec: Spec,
+    /// The JSON it was read from, for the state.
+    pub(crate) text: std::boxed::Box<RawValue>,
+}
+
+/// Reads a config.json.
+///
+/// # Errors
+/// As runc where it is missing: `JSON specification file config.json not found`.
+pub(crate) fn load(path: &Path) -> Result<Config> {
+    let bytes = read_file(path).map_err(|error| {
+        if fs::is_missing(&error) {
+            let text = format!("JSON specification file {} not found", path.display());
+            return Error::new(ErrorKind::InvalidConfig, text);
+        }
+        error
+    })?;
+    parse(bytes).context(|| path.display())
+}
+
+/// Reads a config.json from its bytes.
+pub(crate) fn parse(bytes: Vec<u8>) -> Result<Config> {
+    let spec = reader::read(&bytes)?;
+    let text = String::from_utf8(bytes)
+        .ok()
+        .and_then(|text| RawValue::from_string(text).ok())
+        .ok_or_else(|| Error::config("not valid UTF-8"))?;
+    Ok(Config { spec, text })
+}
+
+/// Reads the text of a config.json that was kept in the state.
+pub(crate) fn parse_kept(text: &RawValue) -> Result<Spec> {
+    reader::read(text.get().as_bytes())
+}
+
+/// Reads a process.json (`exec --process`).
+pub(crate) fn load_process(path: &Path) -> Result<Process> {
+    let bytes = read_file(path)?;
+    reader::read(&bytes).context(|| path.display())
+}
+
+/// Reads an OCI document of any kind from a file of the host.
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let fd: OwnedFd = fs::open(path, OFlags::RDONLY)?;
+    fs::read_to_end(fd, LIMIT).context(|| path.display())
+}

@@ -1,0 +1,140 @@
+//! JSON to `oci-spec` types, as tolerant as Go's encoding/json.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::log;
+
+/// Reads a document. The straight way first: only what the derived readers refuse takes the tolerant one.
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    // The derived readers would take a list for an object, member by member.
+    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') | None => {}
+        Some(_) => return Err(Error::config("JSON: the document is not an object")),
+    }
+    if let Ok(document) = serde_json::from_slice(bytes) {
+        return Ok(document);
+    }
+    let mut value: Value =
+        serde_json::from_slice(bytes).map_err(|error| Error::config(format!("JSON: {error}")))?;
+    strip_nulls(&mut value);
+    drop_unknown_capabilities(&mut value);
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        match path.as_str() {
+            "." => Error::config(error.into_inner().to_string()),
+            _ => Error::config(format!("{path}: {}", error.inner())),
+        }
+    })
+}
+
+/// `null` is as good as absent. (A `null` in a list stays, and is an error of the list's type.)
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
+
+/// Takes out capabilities that this version does not know, as runc does, with a warning: a newer kernel's capability in
+/// an engine's default list must not make an older runtime useless.
+fn drop_unknown_capabilities(document: &mut Value) {
+    let process = match document.get_mut("process") {
+        Some(process) => process,
+        None => document,
+    };
+    let Some(sets) = process
+        .get_mut("capabilities")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    let mut unknown = Vec::new();
+    for_each_name(sets, |name| {
+        let known = crate::setup::capabilities::number(name).is_some();
+        if !known && !unknown.iter().any(|seen| seen == name) {
+            unknown.push(name.to_owned());
+        }
+        known
+    });
+    if !unknown.is_empty() {
+        log::warn(format_args!(
+            "ignoring unknown or unavailable capabilities: {unknown:?}"
+        ));
+    }
+}
+
+fn for_each_name(sets: &mut Map<String, Value>, mut keep: impl FnMut(&str) -> bool) {
+    for set in sets.values_mut().filter_map(Value::as_array_mut) {
+        set.retain(|name| name.as_str().is_none_or(&mut keep));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Process, Spec};
+    use super::*;
+
+    fn spec(json: &str) -> Result<Spec> {
+        read(json.as_bytes())
+    }
+
+    #[test]
+    fn nulls_unknown_keys_and_duplicates_are_tolerated() {
+        let json = r#"{"ociVersion":"1.0.0","nonsense":[1],"root":null,"hostname":"a","hostname":"b",
+            "mounts":null,"process":{"cwd":"/","user":{"uid":null,"gid":3},"args":null}}"#;
+        let spec = spec(json).unwrap();
+        assert_eq!(spec.hostname().as_deref(), Some("b"));
+        assert!(spec.root().is_none());
+        assert_eq!(spec.process().as_ref().unwrap().user().gid(), 3);
+    }
+
+    #[test]
+    fn unknown_capabilities_are_left_out() {
+        let json = r#"{"cwd":"/","user":{"uid":0,"gid":0},
+            "capabilities":{"bounding":["CAP_CHOWN","CAP_FUTURE"]}}"#;
+        let process: Process = read(json.as_bytes()).unwrap();
+        let bounding = process
+            .capabilities()
+            .as_ref()
+            .unwrap()
+            .bounding()
+            .clone()
+            .unwrap();
+        assert_eq!(bounding.len(), 1);
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        for (json, place) in [
+            (
+                r#"{"process":{"cwd":"/","user":{"uid":"x","gid":0}}}"#,
+                "process.user.uid",
+            ),
+            (
+                r#"{"linux":{"namespaces":[{"type":"pid"},{"type":"nope"}]}}"#,
+                "linux.namespaces[1].type",
+            ),
+            (r#"{"mounts":[{"destination":7}]}"#, "mounts[0].destination"),
+            ("[]", "not an object"),
+            ("{", "JSON: EOF"),
+            ("", "JSON: EOF"),
+        ] {
+            let text = spec(json).unwrap_err().to_string();
+            assert!(text.contains(place), "{json}: {text}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(spec(&format!("{{\"process\":{deep}}}")).is_err());
+        // Below a key that nobody reads it is passed over, without recursion.
+        assert!(spec(&format!("{{\"x\":{deep}}}")).is_ok());
+    }
+}

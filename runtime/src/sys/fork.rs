@@ -1,0 +1,134 @@
+//! clone3(2) as a value to match.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::process::Pid;
+
+use super::mount::last_errno;
+use crate::error::{Error, ErrorKind, Result};
+
+/// `struct clone_args` of clone3(2), as of Linux 5.7.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Which of the two processes this is.
+pub(crate) enum Fork {
+    /// The caller, with the new process.
+    Parent(Child),
+    /// The new process. It must not return into the caller's code: see [`exit_after`].
+    Child,
+}
+
+/// A new child process.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its pid in the caller's pid namespace.
+    pub(crate) pid: Pid,
+    /// Its pidfd.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// clone3(2) without shared memory: a fork with `namespaces` (CLONE_NEW*) and, where given, born in `cgroup`
+/// (CLONE_INTO_CGROUP, Linux 5.7). `sibling` makes the new process a child of the caller's parent (CLONE_PARENT).
+///
+/// # Errors
+/// Refuses to run in a process with several threads: the child of such a fork may not allocate.
+pub(crate) fn clone3(
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    sibling: bool,
+) -> Result<Fork> {
+    if !is_single_threaded() {
+        return Err(Error::new(
+            ErrorKind::Process,
+            "cannot fork in a process with several threads: run the vzrun binary instead",
+        ));
+    }
+    let mut pidfd: libc::c_int = -1;
+    let mut args = CloneArgs {
+        flags: namespaces | libc::CLONE_PIDFD as u64,
+        pidfd: std::ptr::from_mut(&mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if sibling {
+        // With CLONE_PARENT the exit signal is that of the caller and must be given as 0.
+        args.flags |= libc::CLONE_PARENT as u64;
+        args.exit_signal = 0;
+    }
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` is a live clone_args of the size that is passed; no CLONE_VM, so the child has its own copy of
+    // memory and goes on from here on its own stack; the process has one thread, so no lock is held by another.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            std::ptr::from_mut(&mut args),
+            size_of::<CloneArgs>(),
+        )
+    };
+    match ret {
+        0 => Ok(Fork::Child),
+        pid if pid > 0 => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            // SAFETY: the kernel has stored a new descriptor there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            match pid {
+                Some(pid) => Ok(Fork::Parent(Child { pid, pidfd })),
+                None => Err(Error::new(ErrorKind::Process, "clone3: impossible pid")),
+            }
+        }
+        _ => {
+            let errno = last_errno();
+            let flags = args.flags;
+            Err(Error::os(
+                format!("clone3({{flags={flags:#x}, cgroup={}}})", args.cgroup),
+                errno,
+            ))
+        }
+    }
+}
+
+/// CLONE_INTO_CGROUP of linux/sched.h.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `/proc/self/task` has one entry: its link count is 3 (itself, `.` and the one thread). A missing procfs counts as
+/// single-threaded, because the binary is.
+fn is_single_threaded() -> bool {
+    rustix::fs::stat("/proc/self/task").map_or(true, |stat| stat.st_nlink <= 3)
+}
+
+/// Ends the process at once, without destructors or exit handlers of the parent's code: the only way for a forked
+/// child to end.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: _exit(2) has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Runs a child's whole life and ends it, also when it panics in a build that unwinds.
+pub(crate) fn exit_after(life: impl FnOnce() -> i32) -> ! {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            exit(255);
+        }
+    }
+    let _guard = Guard;
+    let code = life();
+    exit(code)
+}

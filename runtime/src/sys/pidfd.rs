@@ -1,0 +1,49 @@
+//! Processes by pidfd: no pid is ever signalled that could have been used again.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
+
+use super::mount::last_errno;
+use crate::error::{Context, Error, Result};
+
+/// pidfd_open(2) (Linux 5.3).
+pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).call(|| format!("pidfd_open({pid})"))
+}
+
+/// pidfd_send_signal(2) with any signal number, 0 included.
+pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
+    let pidfd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: a null siginfo is allowed and means that of kill(2).
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd,
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    if ret == 0 {
+        return Ok(());
+    }
+    let errno = last_errno();
+    Err(Error::os(
+        format!("pidfd_send_signal({pidfd}, {signal})"),
+        errno,
+    ))
+}
+
+/// Waits until the process has ended (it may still be a zombie). `None` waits without end; `Ok(false)` is a timeout.
+pub(crate) fn wait_exit(pidfd: impl AsFd, timeout: Option<Timespec>) -> Result<bool> {
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    loop {
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Err(Errno::INTR) => continue,
+            result => return result.map(|n| n > 0).call(|| "poll(pidfd)"),
+        }
+    }
+}

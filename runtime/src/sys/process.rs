@@ -1,0 +1,231 @@
+//! execve(2), close_range(2), waitid(2), chdir(2), umask(2), setsid(2).
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+
+use super::mount::last_errno;
+use crate::error::{Context, Error, Result};
+
+/// A null-terminated array of pointers for the exec calls.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
+}
+
+/// execve(2). Comes back only on failure.
+pub(crate) fn execve(
+    path: &CStr,
+    arguments: &[CString],
+    environment: &[CString],
+) -> std::result::Result<Infallible, Errno> {
+    let (argv, envp) = (pointers(arguments), pointers(environment));
+    // SAFETY: `path` and all strings are NUL-terminated and live, both arrays end in a null pointer.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Err(last_errno())
+}
+
+/// execveat(2) of the file that `fd` refers to. Comes back only on failure.
+pub(crate) fn execveat(
+    fd: BorrowedFd<'_>,
+    arguments: &[CString],
+    environment: &[CString],
+) -> std::result::Result<Infallible, Errno> {
+    let (argv, envp) = (pointers(arguments), pointers(environment));
+    // SAFETY: as for execve; the empty path is NUL-terminated and AT_EMPTY_PATH makes `fd` the file.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(last_errno())
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC (Linux 5.11): everything from `first` on will not survive an exec.
+pub(crate) fn close_on_exec_from(first: u32) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: only sets a flag on descriptors; no descriptor is closed behind an owner's back.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if ret == 0 {
+        return Ok(());
+    }
+    let errno = last_errno();
+    Err(Error::os(
+        format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"),
+        errno,
+    ))
+}
+
+/// Takes over an open descriptor by its number (one that the caller of the program has passed).
+///
+/// # Errors
+/// EBADF where nothing is open there.
+pub(crate) fn inherited(fd: RawFd) -> Result<()> {
+    // SAFETY: the borrow lasts for this one query only.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_getfd(borrowed)
+        .map(drop)
+        .call(|| format!("fcntl({fd}, F_GETFD)"))
+}
+
+/// Clears FD_CLOEXEC on a descriptor by its number.
+pub(crate) fn keep_on_exec(fd: RawFd) -> Result<()> {
+    // SAFETY: the borrow lasts for this one call only.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::empty())
+        .call(|| format!("fcntl({fd}, F_SETFD, 0)"))
+}
+
+/// dup3(2) onto a fixed number, without close-on-exec.
+pub(crate) fn dup_to(from: impl AsFd, to: RawFd) -> Result<()> {
+    let from = from.as_fd().as_raw_fd();
+    if from == to {
+        return keep_on_exec(to);
+    }
+    // SAFETY: `to` is one of the standard descriptors, which nobody in this program owns.
+    let ret = unsafe { libc::dup3(from, to, 0) };
+    if ret >= 0 {
+        return Ok(());
+    }
+    let errno = last_errno();
+    Err(Error::os(format!("dup3({from}, {to}, 0)"), errno))
+}
+
+/// Opens /dev/null on each of 0, 1 and 2 that is closed, so that no later descriptor is taken for one of them.
+pub(crate) fn open_standard_descriptors() -> Result<()> {
+    for fd in 0..3 {
+        if inherited(fd).is_err() {
+            // SAFETY: the path is NUL-terminated.
+            let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+            if opened != fd {
+                let errno = last_errno();
+                return Err(Error::os(
+                    format!("open(\"/dev/null\") as descriptor {fd}"),
+                    errno,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes ownership of a descriptor that the caller of the program has passed for us to use up.
+pub(crate) fn take_inherited(fd: RawFd) -> Result<OwnedFd> {
+    inherited(fd)?;
+    // SAFETY: it is open (just seen) and, being above the standard ones and passed in, owned by nobody else here.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// exit(2) with this status.
+    Code(i32),
+    /// A signal with this number.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The status as a shell gives it: 128 + n for signal n.
+    pub fn status(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit status {code}"),
+            Exit::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// waitid(2) P_PIDFD: waits for one child and reaps it.
+pub(crate) fn wait(pidfd: impl AsFd) -> Result<Exit> {
+    let pidfd = pidfd.as_fd();
+    let status = rustix::io::retry_on_intr(|| {
+        rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
+    })
+    .call(|| format!("waitid(P_PIDFD, {})", pidfd.as_raw_fd()))?;
+    Ok(status.map_or(Exit::Code(255), |status| exit_of(&status)))
+}
+
+fn exit_of(status: &rustix::process::WaitIdStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(255),
+    }
+}
+
+/// waitid(2) P_ALL WNOHANG: reaps one ended child, if there is one.
+pub(crate) fn reap_any() -> Result<Option<(Pid, Exit)>> {
+    let ended = rustix::process::waitid(
+        WaitId::All,
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+    );
+    match ended {
+        Ok(None) | Err(Errno::CHILD) => Ok(None),
+        Err(errno) => Err(Error::os("waitid(P_ALL, WNOHANG)", errno)),
+        Ok(Some(_)) => {
+            let reaped = rustix::process::wait(rustix::process::WaitOptions::NOHANG)
+                .call(|| "wait4(-1, WNOHANG)")?;
+            Ok(reaped.map(|(pid, status)| {
+                let exit = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Exit::Code(code),
+                    (None, Some(signal)) => Exit::Signal(signal),
+                    (None, None) => Exit::Code(255),
+                };
+                (pid, exit)
+            }))
+        }
+    }
+}
+
+/// fchdir(2).
+pub(crate) fn fchdir(fd: impl AsFd) -> Result<()> {
+    let fd = fd.as_fd();
+    rustix::process::fchdir(fd).call(|| format!("fchdir({})", fd.as_raw_fd()))
+}
+
+/// chdir(2).
+pub(crate) fn chdir(path: &str) -> Result<()> {
+    rustix::process::chdir(path).call(|| format!("chdir({path:?})"))
+}
+
+/// chroot(2).
+pub(crate) fn chroot(path: &str) -> Result<()> {
+    rustix::process::chroot(path).call(|| format!("chroot({path:?})"))
+}
+
+/// umask(2); gives the old mask.
+pub(crate) fn umask(mask: u32) -> u32 {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask)).as_raw_mode()
+}
+
+/// setsid(2).
+pub(crate) fn setsid() -> Result<()> {
+    rustix::process::setsid().map(drop).call(|| "setsid()")
+}

@@ -1,0 +1,123 @@
+//! The host's procfs by a held descriptor.
+//!
+//! Opened before anything of a container is in sight and checked to be a real procfs, it serves for the whole life of
+//! the process, also after it has joined a container's mount namespace. Nothing below it is reached through a mount or
+//! a symbolic link, so a write cannot be redirected (CVE-2025-52881).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::Pid;
+
+use super::fs::{self, OFlags};
+use crate::error::{Context, Error, ErrorKind, Result};
+
+/// PROC_SUPER_MAGIC of linux/magic.h.
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// The inode number of a procfs's root (PROC_ROOT_INO).
+const PROC_ROOT_INO: u64 = 1;
+
+/// A verified procfs.
+#[derive(Debug)]
+pub(crate) struct Procfs(OwnedFd);
+
+impl Procfs {
+    /// Opens `/proc` and checks that it is the root of a procfs.
+    pub(crate) fn open() -> Result<Procfs> {
+        let fd = fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY)?;
+        if fs::file_system(&fd)? != PROC_SUPER_MAGIC || fs::fstat(&fd)?.st_ino != PROC_ROOT_INO {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "/proc is not a procfs: mount one before running vzrun",
+            ));
+        }
+        Ok(Procfs(fd))
+    }
+
+    /// Opens a file of the calling process.
+    pub(crate) fn open_self(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
+        let own = fs::readlinkat(&self.0, "self")?;
+        let own = own.to_string_lossy();
+        fs::open_no_xdev(&self.0, format!("{own}/{path}"), flags)
+            .context(|| format!("/proc/self/{path}"))
+    }
+
+    /// Writes a file of the calling process.
+    pub(crate) fn write_self(&self, path: &str, text: impl AsRef<[u8]>) -> Result<()> {
+        let fd = self.open_self(path, OFlags::WRONLY)?;
+        fs::write_once(fd, text.as_ref()).context(|| format!("/proc/self/{path}"))
+    }
+
+    /// Writes a file of another process.
+    pub(crate) fn write_pid(&self, pid: Pid, path: &str, text: impl AsRef<[u8]>) -> Result<()> {
+        let fd = fs::open_no_xdev(&self.0, format!("{pid}/{path}"), OFlags::WRONLY)
+            .context(|| format!("/proc/{pid}/{path}"))?;
+        fs::write_once(fd, text.as_ref()).context(|| format!("/proc/{pid}/{path}"))
+    }
+
+    /// Reads a small file of any process, or of the system (`path` below /proc).
+    pub(crate) fn read(&self, path: &str) -> Result<String> {
+        let fd =
+            fs::open_no_xdev(&self.0, path, OFlags::RDONLY).context(|| format!("/proc/{path}"))?;
+        let bytes = fs::read_to_end(fd, 1 << 20).context(|| format!("/proc/{path}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Writes a setting below /proc/sys; `key` with `/` between its parts. The namespaces of the caller decide which.
+    pub(crate) fn write_sys(&self, key: &str, value: &str) -> Result<()> {
+        let fd = fs::open_no_xdev(&self.0, format!("sys/{key}"), OFlags::WRONLY)
+            .context(|| format!("/proc/sys/{key}"))?;
+        fs::write_once(fd, value.as_bytes()).context(|| format!("/proc/sys/{key}"))
+    }
+
+    /// The start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)) and its state letter.
+    /// `None` where there is no such process.
+    pub(crate) fn start_time(&self, pid: i32) -> Result<Option<(u64, char)>> {
+        let stat = match self.read(&format!("{pid}/stat")) {
+            Ok(stat) => stat,
+            Err(error)
+                if fs::is_missing(&error) || error.errno() == Some(rustix::io::Errno::SRCH) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(parse_stat(&stat))
+    }
+}
+
+impl AsFd for Procfs {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The name in field 2 may hold anything, parentheses and newlines too: the fields after it start at the last `)`.
+fn parse_stat(stat: &str) -> Option<(u64, char)> {
+    let rest = stat.rsplit_once(')')?.1;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    // State is field 3; the start time is field 22.
+    let start = fields.nth(18)?.parse().ok()?;
+    Some((start, state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_a_hostile_name() {
+        let stat = "7 (a) R 1 (b\n) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9 9";
+        assert_eq!(parse_stat(stat), Some((12345, 'S')));
+        assert_eq!(parse_stat(""), None);
+        assert_eq!(parse_stat("1 (x) Z"), None);
+    }
+
+    #[test]
+    fn own_start_time() {
+        let procfs = Procfs::open().unwrap();
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        assert!(procfs.start_time(own).unwrap().is_some());
+        assert_eq!(procfs.start_time(i32::MAX).unwrap(), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! Signals: the mask, signalfd(2), and resetting what was inherited.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::mount::last_errno;
+use crate::error::{Error, Result};
+
+/// Blocks every signal and gives a signalfd(2) that reads them; for the one process that waits in the foreground.
+pub(crate) fn all_by_descriptor() -> Result<OwnedFd> {
+    // SAFETY: the sets are filled before use and live during the calls.
+    let fd = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+        libc::signalfd(-1, &all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    if fd < 0 {
+        let errno = last_errno();
+        return Err(Error::os("signalfd(all)", errno));
+    }
+    // SAFETY: a new descriptor of ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The next signal number on a signalfd, `None` when there is none now.
+pub(crate) fn next(signals: &OwnedFd) -> Result<Option<i32>> {
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(signals, &mut info) {
+        // `ssi_signo` is the first field, 4 bytes.
+        Ok(n) if n >= 4 => Ok(Some(i32::from_ne_bytes([
+            info[0], info[1], info[2], info[3],
+        ]))),
+        Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+        Err(errno) => Err(Error::os(
+            format!("read(signalfd {})", signals.as_raw_fd()),
+            errno,
+        )),
+    }
+}
+
+/// Empties the signal mask and gives every signal its default action, as a new program expects.
+pub(crate) fn reset() {
+    // SAFETY: only installs SIG_DFL and an empty mask; SIGKILL, SIGSTOP and the two signals of the C library give
+    // EINVAL, which is meant to be ignored.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}

@@ -1,0 +1,79 @@
+//! Unix sockets with descriptors in their messages (SCM_RIGHTS).
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use crate::error::{Context, Result};
+
+/// socketpair(2) of SOCK_SEQPACKET, close-on-exec: messages keep their borders, and the end of one side is seen.
+pub(crate) fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd)> {
+    net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .call(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)")
+}
+
+/// A connected unix socket of this type. The path may be longer than `sun_path`: it is reached through its directory.
+pub(crate) fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd> {
+    let socket = net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+        .call(|| "socket(AF_UNIX)")?;
+    let place = super::fs::open(path, super::fs::OFlags::PATH)?;
+    let short = format!("/proc/self/fd/{:?}", super::fs::shown(&place));
+    let address = SocketAddrUnix::new(short.as_str()).call(|| format!("connect({path:?})"))?;
+    rustix::io::retry_on_intr(|| net::connect(&socket, &address))
+        .call(|| format!("connect({path:?})"))?;
+    Ok(socket)
+}
+
+/// sendmsg(2) of one message with these descriptors.
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    rustix::io::retry_on_intr(|| {
+        net::sendmsg(
+            &socket,
+            &[IoSlice::new(bytes)],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )
+    })
+    .map(drop)
+    .call(|| format!("sendmsg({} bytes, {} fds)", bytes.len(), fds.len()))
+}
+
+/// recvmsg(2) of one message of at most `buffer.len()` bytes; 0 bytes is the end of the other side.
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = rustix::io::retry_on_intr(|| {
+        net::recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(buffer)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })
+    .call(|| "recvmsg()")?;
+    let fds = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    Ok((message.bytes, fds))
+}
