@@ -1,0 +1,252 @@
+//! The calls that rustix has no safe form of, and the entry point.
+
+use libc::{c_char, c_int, c_long, c_ulong};
+use std::fs::File;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::FromRawFd;
+
+/// Rust's own start would ignore SIGPIPE and reopen closed stdio, and so hide what the runtime set.
+// SAFETY: the C library calls `main` once; no other function of this name is linked in.
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+    crate::run()
+}
+
+/// A file for an inherited fd.
+pub(crate) fn fd_file(fd: i32) -> File {
+    // SAFETY: the caller of the program says that this fd is for it; nothing else here uses it.
+    unsafe { File::from_raw_fd(fd) }
+}
+
+/// Raises a signal with its default action and nothing blocked.
+pub(crate) fn kill_self(signal: i32) {
+    // SAFETY: these calls take plain numbers and a set that lives on this stack.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+/// Waits for a signal that ends it.
+pub(crate) fn pause_forever() {
+    loop {
+        // SAFETY: pause(2) has no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Blocks every signal, so that [`next_signal`] gets it, also as PID 1, to which the kernel does not
+/// deliver what it has no handler for.
+pub(crate) fn block_all_signals() {
+    // SAFETY: the set lives on this stack and is filled before use.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Waits for the next signal and gives its number.
+pub(crate) fn next_signal() -> i32 {
+    loop {
+        // SAFETY: the set lives on this stack and is filled; no siginfo is asked for.
+        let signal = unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigfillset(&mut set);
+            libc::sigwaitinfo(&set, std::ptr::null_mut())
+        };
+        if signal > 0 {
+            return signal;
+        }
+    }
+}
+
+/// `personality(2)` without changing it.
+pub(crate) fn personality() -> i32 {
+    // SAFETY: this value asks only.
+    unsafe { libc::personality(0xffff_ffff as c_ulong) }
+}
+
+/// `struct sched_attr` as of the first version that has all of deadline scheduling.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct SchedAttr {
+    pub(crate) size: u32,
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    pub(crate) runtime: u64,
+    pub(crate) deadline: u64,
+    pub(crate) period: u64,
+}
+
+/// `sched_getattr(2)` of this thread.
+pub(crate) fn sched_attr() -> Option<SchedAttr> {
+    let mut attr = SchedAttr::default();
+    let size = size_of::<SchedAttr>() as c_long;
+    // SAFETY: the kernel writes at most `size` bytes, all of them plain numbers.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &mut attr, size, 0) };
+    (result == 0).then_some(attr)
+}
+
+/// `ioprio_get(2)` of this process: class and value.
+pub(crate) fn ioprio() -> Option<(i64, i64)> {
+    const WHO_PROCESS: c_int = 1;
+    // SAFETY: plain numbers.
+    let value = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
+    (value >= 0).then_some((value >> 13, value & 0x1fff))
+}
+
+/// `get_mempolicy(2)` of this thread: mode with flags, and the nodes.
+pub(crate) fn mempolicy() -> Option<(i32, Vec<u32>)> {
+    let mut mode: c_int = 0;
+    let mut mask = [0u64; 16];
+    let bits = (size_of_val(&mask) * 8) as c_long;
+    let none = std::ptr::null::<u8>();
+    // SAFETY: the kernel writes an int and at most `bits` bits of the mask.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_get_mempolicy,
+            &mut mode,
+            mask.as_mut_ptr(),
+            bits,
+            none,
+            0,
+        )
+    };
+    let is_set = |bit: &u32| mask[(*bit / 64) as usize] & (1 << (bit % 64)) != 0;
+    (result == 0).then(|| (mode, (0..bits as u32).filter(is_set).collect()))
+}
+
+/// The session keyring: its serial number and the kernel's description (`type;uid;gid;perm;name`).
+pub(crate) fn session_keyring() -> Option<(i64, String)> {
+    const GET_KEYRING_ID: c_int = 0;
+    const DESCRIBE: c_int = 6;
+    const SESSION: c_int = -3;
+    // SAFETY: plain numbers; 0 means that none is made.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) };
+    let mut text = [0u8; 256];
+    let room = text.len();
+    // SAFETY: the kernel writes at most `room` bytes.
+    let length =
+        unsafe { libc::syscall(libc::SYS_keyctl, DESCRIBE, SESSION, text.as_mut_ptr(), room) };
+    let length = usize::try_from(length).ok()?.min(room);
+    let text = String::from_utf8_lossy(&text[..length]);
+    Some((id, text.trim_end_matches('\0').to_string()))
+}
+
+/// One line of `getifaddrs(3)`.
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    pub(crate) flags: u32,
+    pub(crate) address: Address,
+}
+
+/// What an interface has: its link, or an address with the length of its prefix.
+pub(crate) enum Address {
+    Link(i32, String),
+    V4(Ipv4Addr, u32),
+    V6(Ipv6Addr, u32),
+    None,
+}
+
+/// The network interfaces and their addresses.
+pub(crate) fn interfaces() -> Vec<Interface> {
+    let mut found = Vec::new();
+    let mut list = std::ptr::null_mut();
+    // SAFETY: on success the C library gives a list that stays valid until freeifaddrs; names are
+    // C strings, and each address is of the size that its family says.
+    unsafe {
+        if libc::getifaddrs(&mut list) != 0 {
+            return found;
+        }
+        let mut at = list;
+        while let Some(item) = at.as_ref() {
+            found.push(Interface {
+                name: std::ffi::CStr::from_ptr(item.ifa_name)
+                    .to_string_lossy()
+                    .into_owned(),
+                flags: item.ifa_flags,
+                address: address(item.ifa_addr, item.ifa_netmask),
+            });
+            at = item.ifa_next;
+        }
+        libc::freeifaddrs(list);
+    }
+    found
+}
+
+/// # Safety
+/// Both are null, or valid socket addresses of one family.
+unsafe fn address(address: *const libc::sockaddr, mask: *const libc::sockaddr) -> Address {
+    if address.is_null() {
+        return Address::None;
+    }
+    // SAFETY: the family tells the type that is behind the pointer.
+    unsafe {
+        match (*address).sa_family as c_int {
+            libc::AF_PACKET => {
+                let link = &*address.cast::<libc::sockaddr_ll>();
+                let bytes = &link.sll_addr[..usize::from(link.sll_halen).min(8)];
+                let text: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+                Address::Link(link.sll_ifindex, text.join(":"))
+            }
+            libc::AF_INET => {
+                let bits =
+                    |a: *const libc::sockaddr| (*a.cast::<libc::sockaddr_in>()).sin_addr.s_addr;
+                let length = if mask.is_null() {
+                    32
+                } else {
+                    bits(mask).count_ones()
+                };
+                Address::V4(Ipv4Addr::from(u32::from_be(bits(address))), length)
+            }
+            libc::AF_INET6 => {
+                let bytes =
+                    |a: *const libc::sockaddr| (*a.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr;
+                let ones = |bytes: [u8; 16]| bytes.iter().map(|b| b.count_ones()).sum();
+                let length = if mask.is_null() {
+                    128
+                } else {
+                    ones(bytes(mask))
+                };
+                Address::V6(Ipv6Addr::from(bytes(address)), length)
+            }
+            _ => Address::None,
+        }
+    }
+}
+
+/// An interface's MTU.
+pub(crate) fn mtu(name: &str) -> Option<i32> {
+    // SAFETY: an ifreq of zeros is valid; the name is cut to leave its NUL; the socket is closed.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1]
+            .iter_mut()
+            .zip(name.bytes())
+        {
+            *to = from as c_char;
+        }
+        let result = libc::ioctl(socket, libc::SIOCGIFMTU, &mut request);
+        libc::close(socket);
+        (result == 0).then_some(request.ifr_ifru.ifru_mtu)
+    }
+}
+
+/// Any call of up to six numbers, for what an attack would try. The error as the kernel gives it.
+pub(crate) fn raw_syscall(number: i64, args: [i64; 6]) -> Result<i64, rustix::io::Errno> {
+    let [a, b, c, d, e, f] = args;
+    // SAFETY: only what the tests ask for; a pointer argument they can only give as 0.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    if result >= 0 {
+        return Ok(result);
+    }
+    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    Err(rustix::io::Errno::from_raw_os_error(errno))
+}

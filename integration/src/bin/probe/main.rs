@@ -1,0 +1,145 @@
+//! The program that runs inside the containers of the tests: it prints what it sees, or does one
+//! small thing and says how that went. Static, so that it runs in any root filesystem.
+//!
+//! `probe report [FILE]`              everything below, as one JSON object
+//! `probe exit CODE`                  ends so
+//! `probe kill-self SIGNAL`           ends by a signal's default action (not as PID 1)
+//! `probe pause`                      waits with every signal at its default
+//! `probe sleep-forever`              prints "ready", waits; ends with 0 on TERM, INT, QUIT or HUP
+//! `probe trap`                       the same, and prints a line for each signal
+//! `probe winsize`                    prints rows and columns, again at each SIGWINCH; ends on TERM
+//! `probe spawn N [COMMAND...]`       starts N children (default: `pause`), then as sleep-forever
+//! `probe orphan`                     leaves an orphan behind that ends soon
+//! `probe read FILE...`               prints the files
+//! `probe write FILE TEXT`            writes one
+//! `probe stat FILE...`               JSON: type, mode, owner, device (symlinks not followed)
+//! `probe statfs FILE...`             JSON: filesystem type, flags, size
+//! `probe list DIR...`                JSON: sorted names
+//! `probe try WHAT [ARGS...]`         prints "ok" or the error's name; see `attempt.rs`
+//! `probe listen-fds`                 JSON: LISTEN_* and open fds
+//! `probe notify TEXT...`             sends each to $NOTIFY_SOCKET
+//! `probe hook FILE [exit CODE | sleep SECONDS]`   appends stdin, env, namespaces ... as a JSON line
+//! `probe fd-write N TEXT`, `probe fd-read N`      uses an inherited fd
+#![no_main]
+
+mod attempt;
+mod kernel;
+mod names;
+mod processes;
+mod report;
+mod system;
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixDatagram;
+
+/// What `main` in `kernel.rs` calls.
+fn run() -> i32 {
+    let args: Vec<String> = std::env::args_os()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let program = words.first().copied().unwrap_or("/probe");
+    let result = command(program, words.get(1..).unwrap_or_default());
+    // Without Rust's own start there is no flush at the end either.
+    let result = std::io::stdout().flush().map_err(Into::into).and(result);
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("probe: {words:?}: {error}");
+            125
+        }
+    }
+}
+
+fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Error>> {
+    match words {
+        ["report"] => say(&report::all()),
+        ["report", file] => fs::write(file, report::all().to_string())?,
+        ["exit", code] => return Ok(code.parse()?),
+        ["kill-self", signal] => kernel::kill_self(names::signal(signal).ok_or("what signal?")?),
+        ["pause"] => kernel::pause_forever(),
+        ["sleep-forever"] => processes::wait_for_end(processes::Print::Nothing)?,
+        ["trap"] => processes::wait_for_end(processes::Print::Signals)?,
+        ["winsize"] => processes::wait_for_end(processes::Print::Sizes)?,
+        ["spawn", count, rest @ ..] => processes::spawn(program, count.parse()?, rest)?,
+        ["orphan"] => processes::orphan(program)?,
+        ["orphan-parent"] => processes::orphan_parent(program)?,
+        ["end-soon"] => std::thread::sleep(std::time::Duration::from_millis(20)),
+        ["read", files @ ..] => {
+            for file in files {
+                std::io::stdout().write_all(&fs::read(file)?)?;
+            }
+        }
+        ["write", file, text] => fs::write(file, text)?,
+        ["stat", files @ ..] => say_each(files, system::stat),
+        ["statfs", files @ ..] => say_each(files, system::statfs),
+        ["list", dirs @ ..] => say_each(dirs, system::list),
+        ["try", what @ ..] => println!("{}", attempt::attempt(what)),
+        ["listen-fds"] => say(&json!({
+            "env": report::environment().iter().filter(|v| v.starts_with("LISTEN_")).collect::<Vec<_>>(),
+            "pid": std::process::id(),
+            "fds": report::open_fds(),
+        })),
+        ["notify", texts @ ..] => {
+            for text in texts {
+                let socket = std::env::var("NOTIFY_SOCKET")?;
+                UnixDatagram::unbound()?.send_to(text.as_bytes(), socket)?;
+            }
+        }
+        ["hook", file, then @ ..] => return hook(file, then),
+        ["fd-write", fd, text] => kernel::fd_file(fd.parse()?).write_all(text.as_bytes())?,
+        ["fd-read", fd] => {
+            let mut text = Vec::new();
+            kernel::fd_file(fd.parse()?).read_to_end(&mut text)?;
+            std::io::stdout().write_all(&text)?;
+        }
+        _ => return Err("no such command".into()),
+    }
+    Ok(0)
+}
+
+fn say(value: &Value) {
+    println!("{value}");
+}
+
+/// An object with an answer for each file; a failed call gives the error's name.
+fn say_each(files: &[&str], look: impl Fn(&str) -> Result<Value, rustix::io::Errno>) {
+    let answers = files.iter().map(|file| {
+        let answer = look(file).unwrap_or_else(|error| json!(names::errno(error)));
+        (file.to_string(), answer)
+    });
+    say(&Value::Object(answers.collect()));
+}
+
+/// What a hook sees, as one line at the end of `file` (so that several hooks show their order).
+fn hook(file: &str, then: &[&str]) -> Result<i32, Box<dyn std::error::Error>> {
+    let mut stdin = String::new();
+    std::io::stdin().read_to_string(&mut stdin)?;
+    let seen = json!({
+        "args": std::env::args().collect::<Vec<_>>(),
+        "stdin": stdin,
+        "env": report::environment(),
+        "cwd": report::cwd(),
+        "pid": std::process::id(),
+        "namespaces": report::namespaces(),
+        "fds": report::open_fds(),
+        "root": system::stat("/").ok(),
+        "hostname": system::hostname(),
+    });
+    let mut out = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)?;
+    out.write_all(format!("{seen}\n").as_bytes())?;
+    match then {
+        [] => Ok(0),
+        ["exit", code] => Ok(code.parse()?),
+        ["sleep", seconds] => {
+            std::thread::sleep(std::time::Duration::from_secs_f64(seconds.parse()?));
+            Ok(0)
+        }
+        _ => Err("hook: what then?".into()),
+    }
+}

@@ -1,0 +1,396 @@
+//! One call of the runtime's binary.
+
+use crate::{DEADLINE, Runtime, Terminal, until, wait::readable};
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::Value;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A call that is being put together. Its environment is only PATH and HOME, its stdin is empty,
+/// and what it prints goes to files, so that a container left behind may keep them open.
+#[derive(Debug)]
+pub struct Call {
+    words: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    cwd: Option<PathBuf>,
+    user: Option<(u32, u32)>,
+    stdin: Stdin,
+    stdout: Option<OwnedFd>,
+    fds: Vec<(i32, OwnedFd)>,
+    limit: Duration,
+    io_dir: PathBuf,
+}
+
+#[derive(Debug)]
+enum Stdin {
+    Null,
+    Bytes(Vec<u8>),
+    Fd(OwnedFd),
+    Terminal(OwnedFd),
+}
+
+impl Call {
+    /// A call of the runtime under test with no flags at all; captured output goes to `io_dir`.
+    pub fn new(io_dir: &Path) -> Call {
+        Call::of(Runtime::get().path(), io_dir)
+    }
+
+    /// A call of any other program, with the same rules.
+    pub fn of(program: impl AsRef<OsStr>, io_dir: &Path) -> Call {
+        Call {
+            words: vec![program.as_ref().to_owned()],
+            env: Vec::new(),
+            cwd: None,
+            user: None,
+            stdin: Stdin::Null,
+            stdout: None,
+            fds: Vec::new(),
+            limit: DEADLINE,
+            io_dir: io_dir.to_path_buf(),
+        }
+    }
+
+    /// Adds one argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Call {
+        self.words.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Call {
+        self.words
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds a variable to the environment.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Call {
+        self.env
+            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts it in another directory.
+    pub fn cwd(mut self, dir: impl AsRef<Path>) -> Call {
+        self.cwd = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// Runs it as another user, with no supplementary groups.
+    pub fn as_user(mut self, uid: u32, gid: u32) -> Call {
+        self.user = Some((uid, gid));
+        self
+    }
+
+    /// Gives it this text on stdin.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Call {
+        self.stdin = Stdin::Bytes(bytes.into());
+        self
+    }
+
+    /// Gives it this fd as stdin.
+    pub fn stdin_fd(mut self, fd: impl Into<OwnedFd>) -> Call {
+        self.stdin = Stdin::Fd(fd.into());
+        self
+    }
+
+    /// Gives it this fd as stdout (which is then not captured).
+    pub fn stdout_fd(mut self, fd: impl Into<OwnedFd>) -> Call {
+        self.stdout = Some(fd.into());
+        self
+    }
+
+    /// Makes the terminal its stdin, stdout, stderr and controlling terminal.
+    pub fn terminal(mut self, terminal: &Terminal) -> Call {
+        self.stdin = Stdin::Terminal(terminal.slave());
+        self
+    }
+
+    /// Lets it inherit `fd` under this number (3 or more).
+    pub fn fd(mut self, number: i32, fd: impl Into<OwnedFd>) -> Call {
+        self.fds.push((number, fd.into()));
+        self
+    }
+
+    /// Kills it after this long instead of [`DEADLINE`].
+    pub fn limit(mut self, limit: Duration) -> Call {
+        self.limit = limit;
+        self
+    }
+
+    /// Starts it and comes back at once.
+    pub fn spawn(self) -> Running {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let out_path = self.io_dir.join(format!("{count}.out"));
+        let err_path = self.io_dir.join(format!("{count}.err"));
+        let said = self
+            .words
+            .iter()
+            .map(|w| w.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
+
+        let mut words = self.words.iter();
+        let mut command = match self.stdin {
+            // The container's foreground terminal must be the caller's controlling one.
+            Stdin::Terminal(_) => {
+                let mut setsid = Command::new("setsid");
+                setsid.arg("--ctty");
+                setsid
+            }
+            _ => Command::new(words.next().unwrap()),
+        };
+        command.args(words).env_clear();
+        command.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        command
+            .env("HOME", if self.user.is_some() { "/tmp" } else { "/root" })
+            .envs(self.env);
+        if let Some(dir) = &self.cwd {
+            command.current_dir(dir);
+        }
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+            .stdout(append_to(&out_path))
+            .stderr(append_to(&err_path));
+        match self.stdin {
+            Stdin::Null => command.stdin(Stdio::null()),
+            Stdin::Bytes(bytes) => {
+                let path = self.io_dir.join(format!("{count}.in"));
+                fs::write(&path, bytes).unwrap();
+                command.stdin(File::open(path).unwrap())
+            }
+            Stdin::Fd(fd) => command.stdin(fd),
+            Stdin::Terminal(fd) => command
+                .stdout(fd.try_clone().unwrap())
+                .stderr(fd.try_clone().unwrap())
+                .stdin(fd),
+        };
+        if let Some(fd) = self.stdout {
+            command.stdout(fd);
+        }
+        let fds = self.fds.into_iter();
+        let fds = fds
+            .map(|(child_fd, parent_fd)| FdMapping {
+                parent_fd,
+                child_fd,
+            })
+            .collect();
+        command.fd_mappings(fds).expect("the same fd number twice");
+        let child = command.spawn().unwrap_or_else(|e| panic!("{said}: {e}"));
+        Running {
+            child,
+            said,
+            out_path,
+            err_path,
+            limit: self.limit,
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Output {
+        self.spawn().wait()
+    }
+}
+
+fn append_to(path: &Path) -> File {
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
+    // Also a container's unprivileged user may open it again through /dev/stdout.
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    file
+}
+
+/// A call that runs. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    said: String,
+    out_path: PathBuf,
+    err_path: PathBuf,
+    limit: Duration,
+    started: Instant,
+}
+
+impl Running {
+    /// Its pid.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Sends it a signal.
+    pub fn kill(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// What it (or its container) has printed so far.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.out_path).unwrap()).into_owned()
+    }
+
+    /// What it has printed to stderr so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.err_path).unwrap()).into_owned()
+    }
+
+    /// Waits until it has printed a line; fails when it ends without.
+    pub fn wait_line(&mut self, line: &str) {
+        let what = format!("{:?} from {}", line, self.said);
+        until(&what, || {
+            let ended = self.child.try_wait().unwrap();
+            if self.stdout().lines().any(|l| l == line) {
+                return Some(());
+            }
+            if let Some(status) = ended {
+                panic!(
+                    "{}: {status} before it printed {line:?}: {}",
+                    self.said,
+                    self.stderr()
+                );
+            }
+            None
+        });
+    }
+
+    /// Waits for its end; after its time limit it is killed and the test fails.
+    pub fn wait(mut self) -> Output {
+        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).unwrap();
+        let left = self.limit.saturating_sub(self.started.elapsed());
+        if !readable(&pidfd.as_fd(), left) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+            panic!(
+                "{} hung for {:?}\nstdout: {}\nstderr: {}",
+                self.said,
+                self.limit,
+                self.stdout(),
+                self.stderr()
+            );
+        }
+        Output {
+            status: self.child.wait().unwrap(),
+            said: self.said.clone(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+            out_path: self.out_path.clone(),
+            elapsed: self.started.elapsed(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has been waited for, which is just right.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How a call ended and what it printed.
+#[derive(Clone, Debug)]
+pub struct Output {
+    status: ExitStatus,
+    said: String,
+    /// What it printed to stdout (bytes that are no UTF-8 replaced).
+    pub stdout: String,
+    /// What it printed to stderr.
+    pub stderr: String,
+    /// The file that holds its stdout, also what a container left behind prints later.
+    pub out_path: PathBuf,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Output {
+    /// Its exit code; none when a signal killed it.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The signal that killed it.
+    pub fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
+    /// Fails the test unless it exited 0.
+    #[track_caller]
+    pub fn ok(self) -> Output {
+        self.exits(0)
+    }
+
+    /// Fails the test unless it exited with this code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Output {
+        assert!(
+            self.code() == Some(code),
+            "wanted exit code {code} of\n{}",
+            self.describe()
+        );
+        self
+    }
+
+    /// Fails the test unless it exited with a code other than 0 and said something on stderr.
+    #[track_caller]
+    pub fn fails(self) -> Output {
+        let failed = matches!(self.code(), Some(1..));
+        assert!(failed, "wanted a failure of\n{}", self.describe());
+        assert!(
+            !self.stderr.trim().is_empty(),
+            "a failure without a word:\n{}",
+            self.describe()
+        );
+        self
+    }
+
+    /// Fails the test unless its stderr has one of these texts, in whatever case.
+    #[track_caller]
+    pub fn says_any(self, texts: &[&str]) -> Output {
+        let stderr = self.stderr.to_lowercase();
+        let found = texts
+            .iter()
+            .any(|text| stderr.contains(&text.to_lowercase()));
+        assert!(
+            found,
+            "wanted one of {texts:?} in the stderr of\n{}",
+            self.describe()
+        );
+        self
+    }
+
+    /// Fails the test unless its stderr has this text, in whatever case.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Output {
+        self.says_any(&[text])
+    }
+
+    /// Its stdout as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("no JSON ({e}) from\n{}", self.describe()))
+    }
+
+    /// All that there is to say about it, for a failed test.
+    pub fn describe(&self) -> String {
+        format!(
+            "{}\n{}\nstdout: {}\nstderr: {}",
+            self.said, self.status, self.stdout, self.stderr
+        )
+    }
+}

@@ -1,0 +1,81 @@
+//! Drives a built OCI runtime binary from the outside, as a shell or an engine would.
+//!
+//! A test makes a [`Bundle`] (a directory of its own with a root filesystem, a `config.json` and a
+//! state root), changes the config by JSON pointer, and calls the runtime through it:
+//!
+//! ```no_run
+//! use integration::{Bundle, json};
+//!
+//! let bundle = Bundle::new();
+//! bundle.set("/hostname", json!("here"));
+//! let report = integration::probe_report(&bundle);
+//! assert_eq!(report["hostname"], "here");
+//! ```
+//!
+//! Which binary that is comes from `VZRUN_TEST_RUNTIME` (`runc`, `crun` or an absolute path), so
+//! each test can be proved on the originals first. Where an original rightly differs, the test says
+//! so with [`differs!`], and those lines are the list of differences.
+//!
+//! Inside the container runs `/probe`, a static program of this package that prints what it sees as
+//! JSON (`src/bin/probe/`), or one of busybox's applets.
+
+mod bundle;
+mod call;
+mod config;
+mod container;
+mod host;
+mod rootfs;
+mod runtime;
+mod socket;
+mod terminal;
+mod wait;
+
+pub use bundle::{Bundle, probe_report, probe_report_of};
+pub use call::{Call, Output, Running};
+pub use config::{default_config, rootless_config};
+pub use container::Container;
+pub use host::{Snapshot, cgroup_dirs_named, mounts_under, processes_of};
+pub use rootfs::probe_path;
+pub use runtime::{Kind, Runtime};
+pub use serde_json::{Value, json};
+pub use socket::FdSocket;
+pub use terminal::Terminal;
+pub use wait::{DEADLINE, until, wait_exit};
+
+/// Ends the test early on a runtime that is known to behave otherwise, and says so.
+///
+/// `differs!(Crun, "why")`, `differs!(Runc | Crun, "why")`, or with the first version that behaves
+/// as the test wants: `differs!(Runc < (1, 2), "why")`.
+#[macro_export]
+macro_rules! differs {
+    ($kind:ident < ($major:literal, $minor:literal), $reason:literal) => {
+        if $crate::Runtime::get().kind() == $crate::Kind::$kind
+            && $crate::Runtime::get().version() < ($major, $minor)
+        {
+            $crate::Runtime::get().print_difference($reason);
+            return;
+        }
+    };
+    ($($kind:ident)|+, $reason:literal) => {
+        if matches!($crate::Runtime::get().kind(), $($crate::Kind::$kind)|+) {
+            $crate::Runtime::get().print_difference($reason);
+            return;
+        }
+    };
+}
+
+/// Ends the test early where this machine lacks something, and says what.
+#[macro_export]
+macro_rules! needs {
+    ($condition:expr, $what:literal) => {
+        if !$condition {
+            eprintln!("SKIPPED {}: needs {}", $crate::test_name(), $what);
+            return;
+        }
+    };
+}
+
+/// The name of the running test (libtest names its threads so).
+pub fn test_name() -> String {
+    std::thread::current().name().unwrap_or("?").to_string()
+}

@@ -1,0 +1,53 @@
+//! Waiting with a bound.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it hung. Generous, for emulated machines.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits for a condition that nothing announces (a file's text, a status), looking every few
+/// milliseconds; gives what `look` found. Panics with `what` after [`DEADLINE`].
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            Instant::now() < end,
+            "waited {DEADLINE:?} in vain for {what}"
+        );
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Waits until a process (any, not only a child) has ended; false when it is still there after
+/// `limit`. One that does not exist has ended.
+pub fn wait_exit(pid: i32, limit: Duration) -> bool {
+    let Some(pid) = Pid::from_raw(pid) else {
+        panic!("{pid} is no pid")
+    };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => readable(&fd, limit),
+        Err(rustix::io::Errno::SRCH) => true,
+        Err(e) => panic!("pidfd_open({pid:?}): {e}"),
+    }
+}
+
+/// Waits until an fd is readable (or hung up).
+pub(crate) fn readable(fd: &impl AsFd, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap();
+        match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return false,
+            Ok(_) => return true,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => panic!("poll: {e}"),
+        }
+    }
+}
