@@ -1,0 +1,46 @@
+# A thin door: what a target does stands in hack/.
+TARGET  ?= $(shell rustc -vV | sed -n 's/^host: //p')
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# The runtime that `make demo` runs; `make test-runc` and `make test-crun` set their own.
+RUNTIME ?= vzrun
+
+.PHONY: help demo build test test-runc test-crun check bench install clean
+
+help:
+	@echo 'vzrun, an OCI runtime. Targets:'
+	@echo '  make demo       build vzrun, make a bundle and run a container in it (root or not)'
+	@echo '  make build      the static release binary: target/$(TARGET)/release/vzrun'
+	@echo '  make test       unit tests, then the integration tests in a Debian root of their own (root, Debian)'
+	@echo '  make test-runc  the same integration tests on runc; also test-crun'
+	@echo '  make check      format, lints, documentation, layers, licences, file lengths'
+	@echo '  make bench      vzrun, crun, runc and the floor measured side by side (root, Debian)'
+	@echo '  make install    binary, man pages and completions to $$(DESTDIR)$$(PREFIX), now $(DESTDIR)$(PREFIX)'
+	@echo '  make clean      remove target/ with all that the others made'
+
+demo: build
+	@hack/demo $(RUNTIME)
+
+build:
+	@hack/build vzrun
+
+test:
+	@hack/test vzrun
+
+test-runc:
+	@hack/test runc
+
+test-crun:
+	@hack/test crun
+
+check:
+	@hack/check
+
+bench:
+	@hack/bench
+
+install: build
+	@hack/install '$(DESTDIR)' '$(PREFIX)'
+
+clean:
+	@hack/clean
