@@ -1,15 +1,14 @@
 //! One call of the runtime's binary.
 
-use crate::{DEADLINE, Runtime, Terminal, until, wait::readable};
+use crate::{DEADLINE, Output, Runtime, Terminal, until, wait::readable};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -190,8 +189,10 @@ impl Call {
             .collect();
         command.fd_mappings(fds).expect("the same fd number twice");
         let child = command.spawn().unwrap_or_else(|e| panic!("{said}: {e}"));
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         Running {
             child,
+            pidfd,
             said,
             out_path,
             err_path,
@@ -221,6 +222,7 @@ fn append_to(path: &Path) -> File {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    pidfd: OwnedFd,
     said: String,
     out_path: PathBuf,
     err_path: PathBuf,
@@ -236,7 +238,8 @@ impl Running {
 
     /// Sends it a signal.
     pub fn kill(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let sent = kill_process(Pid::from_child(&self.child), signal);
+        sent.unwrap_or_else(|e| panic!("{signal:?} to {}: {e}: {}", self.said, self.stderr()));
     }
 
     /// What it (or its container) has printed so far.
@@ -270,9 +273,8 @@ impl Running {
 
     /// Waits for its end; after its time limit it is killed and the test fails.
     pub fn wait(mut self) -> Output {
-        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).unwrap();
         let left = self.limit.saturating_sub(self.started.elapsed());
-        if !readable(&pidfd.as_fd(), left) {
+        if !readable(&self.pidfd, left) {
             self.child.kill().unwrap();
             self.child.wait().unwrap();
             panic!(
@@ -299,98 +301,5 @@ impl Drop for Running {
         // Both fail when it has been waited for, which is just right.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// How a call ended and what it printed.
-#[derive(Clone, Debug)]
-pub struct Output {
-    status: ExitStatus,
-    said: String,
-    /// What it printed to stdout (bytes that are no UTF-8 replaced).
-    pub stdout: String,
-    /// What it printed to stderr.
-    pub stderr: String,
-    /// The file that holds its stdout, also what a container left behind prints later.
-    pub out_path: PathBuf,
-    /// How long it took.
-    pub elapsed: Duration,
-}
-
-impl Output {
-    /// Its exit code; none when a signal killed it.
-    pub fn code(&self) -> Option<i32> {
-        self.status.code()
-    }
-
-    /// The signal that killed it.
-    pub fn signal(&self) -> Option<i32> {
-        self.status.signal()
-    }
-
-    /// Fails the test unless it exited 0.
-    #[track_caller]
-    pub fn ok(self) -> Output {
-        self.exits(0)
-    }
-
-    /// Fails the test unless it exited with this code.
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Output {
-        assert!(
-            self.code() == Some(code),
-            "wanted exit code {code} of\n{}",
-            self.describe()
-        );
-        self
-    }
-
-    /// Fails the test unless it exited with a code other than 0 and said something on stderr.
-    #[track_caller]
-    pub fn fails(self) -> Output {
-        let failed = matches!(self.code(), Some(1..));
-        assert!(failed, "wanted a failure of\n{}", self.describe());
-        assert!(
-            !self.stderr.trim().is_empty(),
-            "a failure without a word:\n{}",
-            self.describe()
-        );
-        self
-    }
-
-    /// Fails the test unless its stderr has one of these texts, in whatever case.
-    #[track_caller]
-    pub fn says_any(self, texts: &[&str]) -> Output {
-        let stderr = self.stderr.to_lowercase();
-        let found = texts
-            .iter()
-            .any(|text| stderr.contains(&text.to_lowercase()));
-        assert!(
-            found,
-            "wanted one of {texts:?} in the stderr of\n{}",
-            self.describe()
-        );
-        self
-    }
-
-    /// Fails the test unless its stderr has this text, in whatever case.
-    #[track_caller]
-    pub fn says(self, text: &str) -> Output {
-        self.says_any(&[text])
-    }
-
-    /// Its stdout as JSON.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("no JSON ({e}) from\n{}", self.describe()))
-    }
-
-    /// All that there is to say about it, for a failed test.
-    pub fn describe(&self) -> String {
-        format!(
-            "{}\n{}\nstdout: {}\nstderr: {}",
-            self.said, self.status, self.stdout, self.stderr
-        )
     }
 }
