@@ -1,0 +1,176 @@
+//! process.terminal: the container's side of a pseudo-terminal.
+//!
+//! The pair is made in the container's own devpts, so it lives and dies with the container. Everything is reached from
+//! a descriptor of the container's root: the devpts is checked to be one before anything on it is opened, the slave
+//! comes out of its master without a path, and `/dev/console` is never a symbolic link's target (CVE-2025-52565).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::spec;
+use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::{mount, process, socket, tty};
+
+/// DEVPTS_SUPER_MAGIC of linux/magic.h.
+const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+/// The device number of ptmx.
+const PTMX: (u32, u32) = (5, 2);
+/// The device number of /dev/null.
+const NULL: (u32, u32) = (1, 3);
+
+/// What comes with the master over a console socket: where runc has it from.
+const NAME: &[u8] = b"/dev/ptmx";
+
+/// Rows and columns.
+pub(crate) type Size = (u16, u16);
+
+/// process.consoleSize. As in runc, it counts only when neither side is 0.
+pub(crate) fn plan_size(process: &spec::Process) -> Result<Option<Size>> {
+    let Some(size) = process.console_size() else {
+        return Ok(None);
+    };
+    let side = |name: &str, value: u64| {
+        u16::try_from(value).map_err(|_| {
+            let text = format!("process.consoleSize.{name}: {value} is more than 65535");
+            Error::config(text)
+        })
+    };
+    let rows = side("height", size.height())?;
+    let columns = side("width", size.width())?;
+    Ok((rows != 0 && columns != 0).then_some((rows, columns)))
+}
+
+/// A pseudo-terminal pair of a container.
+#[derive(Debug)]
+pub(crate) struct Console {
+    /// To be sent to whoever serves the terminal.
+    pub(crate) master: OwnedFd,
+    slave: OwnedFd,
+}
+
+impl Console {
+    /// A new pair on the devpts at `dev/pts` below `root`.
+    pub(crate) fn open(root: BorrowedFd<'_>, size: Option<Size>) -> Result<Console> {
+        let pts = fs::open_in_root(root, "dev/pts", OFlags::PATH | OFlags::DIRECTORY)
+            .context(|| "a terminal needs a devpts at /dev/pts")?;
+        if fs::file_system(&pts)? != DEVPTS_SUPER_MAGIC {
+            return Err(Error::config("/dev/pts is not a devpts"));
+        }
+        // On a real devpts this name is ptmx; what could be mounted over it is refused before it is opened.
+        let master = fs::open_no_xdev(&pts, "ptmx", OFlags::RDWR | OFlags::NOCTTY)
+            .context(|| "/dev/pts/ptmx")?;
+        let stat = fs::fstat(&master)?;
+        if fs::file_type(&stat) != FileType::CharacterDevice || fs::rdev(&stat) != PTMX {
+            return Err(Error::config("/dev/pts/ptmx is not the ptmx device"));
+        }
+        tty::unlock(&master)?;
+        let slave = tty::peer(&master)?;
+        if let Some(size) = size {
+            tty::set_size(&master, size)?;
+        }
+        Ok(Console { master, slave })
+    }
+
+    /// Mounts the slave on `dev/console` below `root`. An ordinary file is made for it where nothing is there.
+    pub(crate) fn mount_on_dev_console(&self, root: BorrowedFd<'_>) -> Result<()> {
+        let words = || "mounting the terminal on /dev/console";
+        let dev = fs::open_in_root(root, "dev", OFlags::PATH | OFlags::DIRECTORY).context(words)?;
+        let place = console_place(&dev).context(words)?;
+        let slave = mount::clone_tree(&self.slave, "", false).context(words)?;
+        mount::move_mount(slave, place).context(words)
+    }
+
+    /// Makes the slave the controlling terminal and stdin, stdout and stderr of this process, which must lead no group
+    /// yet or a session.
+    pub(crate) fn take(&self) -> Result<()> {
+        match process::setsid() {
+            // It leads a session already.
+            Err(error) if error.errno() == Some(Errno::PERM) => {}
+            other => other?,
+        }
+        tty::set_controlling(&self.slave)?;
+        for number in 0..3 {
+            process::dup_to(&self.slave, number)?;
+        }
+        Ok(())
+    }
+}
+
+/// The `console` in this directory, as a mount target: a file or device, made if it is missing.
+fn console_place(dev: &OwnedFd) -> Result<OwnedFd> {
+    let path = OFlags::PATH | OFlags::NOFOLLOW;
+    let place = match fs::openat(dev, "console", path, 0) {
+        Err(error) if fs::is_missing(&error) => {
+            let create = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+            fs::openat(dev, "console", create, 0o666)?
+        }
+        other => other?,
+    };
+    match fs::file_type(&fs::fstat(&place)?) {
+        FileType::RegularFile | FileType::CharacterDevice => Ok(place),
+        other => Err(Error::config(format!("/dev/console is a {other:?}"))),
+    }
+}
+
+/// Gives stdin, stdout and stderr to the container's user (as numbered in this process's user namespace), so that it
+/// can open its own terminal or pipes again. The group stays: a devpts chooses it. What cannot be given is left as it
+/// is: its owner is not in this user namespace, or it is on a read-only filesystem.
+pub(crate) fn give_standard_streams(uid: u32) -> Result<()> {
+    for stream in [
+        std::io::stdin().as_fd(),
+        std::io::stdout().as_fd(),
+        std::io::stderr().as_fd(),
+    ] {
+        let stat = fs::fstat(stream)?;
+        let is_null = fs::file_type(&stat) == FileType::CharacterDevice && fs::rdev(&stat) == NULL;
+        if stat.st_uid == uid || is_null {
+            continue;
+        }
+        if let Err(error) = fs::fchown(stream, uid, stat.st_gid) {
+            if !matches!(
+                error.errno(),
+                Some(Errno::INVAL | Errno::PERM | Errno::ROFS)
+            ) {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends the master over a connected console socket: one message, one descriptor.
+pub(crate) fn send_console(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<()> {
+    socket::send(socket, NAME, &[master]).context(|| "sending the terminal to the console socket")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_is_checked() {
+        for (json, expected) in [
+            ("{}", Ok(None)),
+            (
+                r#"{"consoleSize": {"height": 25, "width": 80}}"#,
+                Ok(Some((25, 80))),
+            ),
+            (r#"{"consoleSize": {"height": 0, "width": 80}}"#, Ok(None)),
+            (
+                r#"{"consoleSize": {"height": 25, "width": 65536}}"#,
+                Err("process.consoleSize.width: 65536 is more than 65535"),
+            ),
+        ] {
+            let mut all: serde_json::Value =
+                serde_json::from_str(r#"{"cwd": "/", "user": {"uid": 0, "gid": 0}}"#).unwrap();
+            let more: serde_json::Value = serde_json::from_str(json).unwrap();
+            let members = more.as_object().unwrap().clone();
+            all.as_object_mut().unwrap().extend(members);
+            let process: spec::Process = serde_json::from_value(all).unwrap();
+            let size = plan_size(&process).map_err(|error| error.to_string());
+            assert_eq!(size, expected.map_err(str::to_owned), "{json}");
+        }
+    }
+}
