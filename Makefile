@@ -1,5 +1,5 @@
 # A thin door: what a target does stands in hack/.
-TARGET  ?= $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET  ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PREFIX  ?= /usr/local
 DESTDIR ?=
 # The runtime that `make demo` runs; `make test-runc` and `make test-crun` set their own.
