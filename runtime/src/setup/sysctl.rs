@@ -1,0 +1,210 @@
+//! linux.sysctl: only settings that belong to a namespace of the container.
+
+use std::collections::HashMap;
+
+use crate::error::{Context, Error, Result};
+use crate::sys::procfs::Procfs;
+
+/// Settings of the IPC namespace; so is all below `fs.mqueue.`.
+const IPC: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// Which namespaces the container does not share with the caller.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NamespaceView {
+    /// A new network namespace, or one joined by path that is not the caller's.
+    pub(crate) network: bool,
+    /// A new or joined IPC namespace.
+    pub(crate) ipc: bool,
+    /// A new or joined UTS namespace.
+    pub(crate) uts: bool,
+    /// A new or joined user namespace.
+    pub(crate) user: bool,
+}
+
+/// The settings, as paths below /proc/sys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sysctl(Vec<(String, String)>);
+
+impl Sysctl {
+    /// Checks each key against the namespaces, in runc's words.
+    pub(crate) fn plan(
+        sysctl: Option<&HashMap<String, String>>,
+        namespaces: NamespaceView,
+    ) -> Result<Sysctl> {
+        let mut settings = Vec::new();
+        for (key, value) in sysctl.into_iter().flatten() {
+            let path = path_of(key);
+            check(&path, namespaces).context(|| "linux.sysctl")?;
+            settings.push((path, value.clone()));
+        }
+        // The order of a JSON object means nothing: make it the same each time.
+        settings.sort_unstable();
+        Ok(Sysctl(settings))
+    }
+
+    /// Writes them, from within the container's namespaces.
+    pub(crate) fn apply(&self, procfs: &Procfs) -> Result<()> {
+        for (path, value) in &self.0 {
+            procfs
+                .write_sys(path, value)
+                .context(|| format!("setting sysctl {}", swap_separators(path)))?;
+        }
+        Ok(())
+    }
+}
+
+/// As sysctl(8) has it: the first of `.` and `/` in a key is what separates its parts, the other stands for the first
+/// within a part (`net.ipv4.conf.eth0/100.forwarding`, `net/ipv4/conf/eth0.100/forwarding`).
+fn path_of(key: &str) -> String {
+    match key.find(['.', '/']) {
+        Some(at) if key.as_bytes()[at] == b'.' => swap_separators(key),
+        _ => key.to_owned(),
+    }
+}
+
+fn swap_separators(key: &str) -> String {
+    key.chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        })
+        .collect()
+}
+
+fn check(path: &str, namespaces: NamespaceView) -> Result<()> {
+    let key = swap_separators(path);
+    // A path that leads elsewhere must not pass for what its first part says.
+    if path
+        .split('/')
+        .any(|part| matches!(part, "" | "." | "..") || part.contains('\0'))
+    {
+        return Err(Error::config(format!("invalid sysctl key {key:?}")));
+    }
+    if IPC.contains(&key.as_str()) || key.starts_with("fs.mqueue.") {
+        return allow(namespaces.ipc, || {
+            format!("sysctl {key:?} is not allowed in the hosts ipc namespace")
+        });
+    }
+    if key.starts_with("net.") {
+        return allow(namespaces.network, || {
+            format!("sysctl {key:?} not allowed in host network namespace")
+        });
+    }
+    if key == "kernel.hostname" && namespaces.uts {
+        return Err(Error::config(format!(
+            "sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field"
+        )));
+    }
+    let own = (key == "kernel.domainname" && namespaces.uts)
+        || (key.starts_with("user.") && namespaces.user);
+    allow(own, || {
+        format!("sysctl {key:?} is not in a separate kernel namespace")
+    })
+}
+
+fn allow(allowed: bool, why_not: impl FnOnce() -> String) -> Result<()> {
+    if allowed {
+        return Ok(());
+    }
+    Err(Error::config(why_not()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: NamespaceView = NamespaceView {
+        network: true,
+        ipc: true,
+        uts: true,
+        user: true,
+    };
+
+    fn plan(key: &str, namespaces: NamespaceView) -> Result<Sysctl> {
+        let sysctl = HashMap::from([(key.to_owned(), "1".to_owned())]);
+        Sysctl::plan(Some(&sysctl), namespaces)
+    }
+
+    #[test]
+    fn keys_become_paths() {
+        for (key, path) in [
+            ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+            ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
+            (
+                "net.ipv4.conf.eth0/100.forwarding",
+                "net/ipv4/conf/eth0.100/forwarding",
+            ),
+            (
+                "net/ipv4/conf/eth0.100/forwarding",
+                "net/ipv4/conf/eth0.100/forwarding",
+            ),
+            ("kernel.sem", "kernel/sem"),
+            ("fs.mqueue.msg_max", "fs/mqueue/msg_max"),
+            ("kernel/domainname", "kernel/domainname"),
+            ("user.max_user_namespaces", "user/max_user_namespaces"),
+        ] {
+            let planned = plan(key, ALL).unwrap();
+            assert_eq!(planned, Sysctl(vec![(path.to_owned(), "1".to_owned())]));
+        }
+    }
+
+    #[test]
+    fn only_what_is_the_containers_own() {
+        let none = NamespaceView::default();
+        for (key, namespaces, text) in [
+            (
+                "net.a",
+                none,
+                "sysctl \"net.a\" not allowed in host network namespace",
+            ),
+            (
+                "kernel.shmmax",
+                none,
+                "not allowed in the hosts ipc namespace",
+            ),
+            (
+                "fs/mqueue/msg_max",
+                none,
+                "not allowed in the hosts ipc namespace",
+            ),
+            (
+                "kernel.domainname",
+                none,
+                "not in a separate kernel namespace",
+            ),
+            (
+                "kernel.hostname",
+                none,
+                "not in a separate kernel namespace",
+            ),
+            (
+                "kernel.hostname",
+                ALL,
+                "conflicts with the OCI \"hostname\" field",
+            ),
+            ("user.max_user_namespaces", none, "not in a separate"),
+            ("kernel.panic", ALL, "not in a separate kernel namespace"),
+            ("network.x", ALL, "not in a separate kernel namespace"),
+            ("", ALL, "invalid sysctl key"),
+            ("net/../kernel/core_pattern", ALL, "invalid sysctl key"),
+            ("net.//.kernel.core_pattern", ALL, "invalid sysctl key"),
+            ("net//x", ALL, "invalid sysctl key"),
+            ("net.", ALL, "invalid sysctl key"),
+            ("/net/x", ALL, "invalid sysctl key"),
+            ("net.\0", ALL, "invalid sysctl key"),
+        ] {
+            let error = plan(key, namespaces).unwrap_err().to_string();
+            assert!(error.contains(text), "{key:?}: {error}");
+        }
+    }
+}
