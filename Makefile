@@ -39,7 +39,7 @@ check:
 bench:
 	@hack/bench
 
-install: build
+install:
 	@hack/install '$(DESTDIR)' '$(PREFIX)'
 
 clean:
