@@ -8,6 +8,8 @@ use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Context, Result};
+use crate::log;
+use crate::setup::notify_socket::Notifier;
 use crate::sys::fork::Child;
 use crate::sys::fs::{self, OFlags};
 use crate::sys::poll::{self, Moved, PollFd, PollFlags};
@@ -24,6 +26,7 @@ const SIGWINCH: i32 = 28;
 pub(crate) struct Foreground {
     signals: OwnedFd,
     terminal: Option<Terminal>,
+    notifier: Option<Notifier>,
 }
 
 impl Foreground {
@@ -37,6 +40,7 @@ impl Foreground {
         Ok(Foreground {
             signals,
             terminal: None,
+            notifier: None,
         })
     }
 
@@ -45,6 +49,11 @@ impl Foreground {
     pub(crate) fn attach(&mut self, master: OwnedFd) -> Result<()> {
         self.terminal = Some(Terminal::new(master).context(|| "setting up the terminal")?);
         Ok(())
+    }
+
+    /// Takes the container's notify socket: what comes there is passed on, with this process as the one to watch.
+    pub(crate) fn notify(&mut self, notifier: Notifier) {
+        self.notifier = Some(notifier);
     }
 
     /// Serves the process, a child of ours, until it has ended.
@@ -67,6 +76,10 @@ impl Foreground {
                 PollFd::new(&child.pidfd, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
+            if let Some(notifier) = &self.notifier {
+                fds.push(PollFd::new(notifier, PollFlags::IN));
+            }
+            let own = fds.len();
             let mut sides = Vec::new();
             if let Some(terminal) = &self.terminal {
                 sides = terminal.watch(&mut fds, &streams);
@@ -75,9 +88,13 @@ impl Foreground {
             if !fds[0].revents().is_empty() {
                 return process::wait(&child.pidfd);
             }
-            let ready = fds[2..].iter().map(PollFd::revents);
+            let notified = own > 2 && !fds[2].revents().is_empty();
+            let ready = fds[own..].iter().map(PollFd::revents);
             let ready: Vec<(Side, PollFlags)> = sides.into_iter().zip(ready).collect();
             drop(fds);
+            if notified {
+                self.forward_ready();
+            }
             if let Some(terminal) = &mut self.terminal {
                 for (side, found) in ready.into_iter().filter(|(_, found)| !found.is_empty()) {
                     terminal.copy(side, found, &streams);
@@ -87,6 +104,18 @@ impl Foreground {
                 return Ok(exit);
             }
         }
+    }
+
+    /// A service manager that cannot be told is no reason to end the container.
+    fn forward_ready(&mut self) {
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        let done = self.notifier.as_ref().map(|n| n.try_forward(own));
+        match done {
+            Some(Ok(false)) => return,
+            Some(Err(error)) => log::warn(format_args!("{error}")),
+            Some(Ok(true)) | None => {}
+        }
+        self.notifier = None;
     }
 
     /// Acts on the signals that have come. The exit is that of the process, if it was reaped here.
