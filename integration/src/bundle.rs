@@ -174,7 +174,7 @@ impl Bundle {
             .rsplit_once('/')
             .expect("a JSON pointer begins with /");
         let gone = |all: &mut Value| match all.pointer_mut(parent)? {
-            Value::Object(map) => map.shift_remove(key),
+            Value::Object(map) => map.remove(key),
             Value::Array(list) => Some(list.remove(key.parse().ok()?)),
             _ => None,
         };

@@ -66,7 +66,8 @@ impl Output {
     /// Fails the test unless its stderr has one of these texts, in whatever case.
     #[track_caller]
     pub fn says_any(self, texts: &[&str]) -> Output {
-        let stderr = self.stderr.to_lowercase();
+        // A log line in logrus' text format quotes the quotes in it.
+        let stderr = self.stderr.replace("\\\"", "\"").to_lowercase();
         let found = texts
             .iter()
             .any(|text| stderr.contains(&text.to_lowercase()));

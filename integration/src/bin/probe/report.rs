@@ -30,7 +30,7 @@ pub(crate) fn all() -> Value {
         "uid_map": map("/proc/self/uid_map"),
         "gid_map": map("/proc/self/gid_map"),
         "setgroups": text("/proc/self/setgroups"),
-        "cgroup": text("/proc/self/cgroup"),
+        "cgroup": cgroup(),
         "attr_current": text("/proc/self/attr/current"),
         "attr_exec": text("/proc/self/attr/exec"),
         "timens_offsets": text("/proc/self/timens_offsets"),
@@ -309,6 +309,15 @@ fn map(path: &str) -> Option<Vec<Value>> {
             .map(|line| numbers(Some(line)))
             .collect(),
     )
+}
+
+/// The path in the v2 hierarchy.
+fn cgroup() -> Option<String> {
+    let table = text("/proc/self/cgroup")?;
+    table
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .map(str::to_string)
 }
 
 fn start_time() -> Option<u64> {
