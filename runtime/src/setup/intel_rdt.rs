@@ -207,6 +207,9 @@ fn has_tasks(group: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    // The files of the tests are nobody else's.
+    #![allow(clippy::disallowed_methods)]
+
     use super::*;
 
     fn plan(json: &str) -> Result<IntelRdt> {
