@@ -44,7 +44,7 @@ pub(crate) fn connect(address: &OsStr) -> Result<OwnedFd> {
 }
 
 /// recv(2) of one datagram; `None` when there is none now.
-pub(crate) fn receive<'b>(socket: impl AsFd, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>> {
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<&[u8]>> {
     let received =
         rustix::io::retry_on_intr(|| net::recv(&socket, &mut *buffer, RecvFlags::DONTWAIT));
     match received {
