@@ -10,6 +10,7 @@
 //! `probe winsize`                    prints rows and columns, again at each SIGWINCH; ends on TERM
 //! `probe spawn N [COMMAND...]`       starts N children (default: `pause`), then as sleep-forever
 //! `probe orphan`                     leaves an orphan behind that ends soon
+//! `probe subreaper PROGRAM ARGS...`  runs it, prints "ready", and never reaps what becomes its child
 //! `probe read FILE...`               prints the files
 //! `probe write FILE TEXT`            writes one
 //! `probe stat FILE...`               JSON: type, mode, owner, device (symlinks not followed)
@@ -67,6 +68,7 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["orphan"] => processes::orphan(program)?,
         ["orphan-parent"] => processes::orphan_parent(program)?,
         ["end-soon"] => std::thread::sleep(std::time::Duration::from_millis(20)),
+        ["subreaper", program, args @ ..] => processes::subreaper(program, args)?,
         ["read", files @ ..] => {
             for file in files {
                 std::io::stdout().write_all(&fs::read(file)?)?;

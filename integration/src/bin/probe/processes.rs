@@ -82,3 +82,15 @@ pub(crate) fn orphan_parent(program: &str) -> Result<(), Box<dyn std::error::Err
     Command::new(program).arg("end-soon").spawn()?;
     Ok(())
 }
+
+/// Runs a program, then waits without reaping: its orphans become zombies of this process.
+pub(crate) fn subreaper(program: &str, args: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let status = Command::new(program).args(args).status()?;
+    if !status.success() {
+        return Err(format!("{program}: {status}").into());
+    }
+    println!("ready");
+    kernel::pause_forever();
+    Ok(())
+}
