@@ -103,7 +103,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The text of an errno as Go and so runc prints it (lower case): engines match substrings of it.
-pub fn errno_text(errno: Errno) -> String {
+pub(crate) fn errno_text(errno: Errno) -> String {
     let mut text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
     if let Some(at) = text.rfind(" (os error ") {
         text.truncate(at);
@@ -112,7 +112,7 @@ pub fn errno_text(errno: Errno) -> String {
 }
 
 /// Gives words to a failure where the words are known.
-pub trait Context<T> {
+pub(crate) trait Context<T> {
     /// Names the failed call with its arguments, as strace prints it.
     fn call<D: fmt::Display>(self, call: impl FnOnce() -> D) -> Result<T>
     where

@@ -1,7 +1,34 @@
 //! vzrun: an OCI runtime as a library.
+//!
+//! The public API is what this page exports. Below it, from the top down:
+//!
+//! - `container`: what a front-end holds, one file per verb.
+//! - `process`: the birth of a process: parent, stage, init, exec.
+//! - `plan`: config.json in kernel terms. `host`: facts that a plan depends on.
+//! - `setup`: one room per thing in config.json. `hooks`, `cgroup`: two larger ones.
+//! - `spec`: the one door for OCI JSON.
+//! - `sys`: the kernel, and the only `unsafe`.
+//! - `error`, `log`: for all of them.
+//!
+//! A process with several threads may use everything but [`create()`], [`run`] and [`Container::exec`]: those fork, and
+//! refuse to. It runs the `vzrun` binary for them.
+
+mod cgroup;
+mod container;
 mod error;
+mod hooks;
+mod host;
 pub mod log;
+mod plan;
+mod process;
 mod setup;
 mod spec;
 mod sys;
+
+pub use container::{
+    CgroupDriver, Container, CreateOptions, ExecOptions, Features, Root, RunOptions, SPEC_VERSION,
+    State, Status, create, default_spec, delete, features, list, parse_signal, run,
+};
 pub use error::{Error, ErrorKind, Result};
+pub use sys::exe::seal as seal_executable;
+pub use sys::process::{Exit, open_standard_descriptors};

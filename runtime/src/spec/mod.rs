@@ -6,8 +6,10 @@
 //! place in the JSON.
 
 mod reader;
+mod state;
 
 pub(crate) use oci_spec::runtime::*;
+pub(crate) use state::HookState;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

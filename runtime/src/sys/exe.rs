@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result};
 ///
 /// # Errors
 /// Comes back only when there is nothing to do (`Ok`) or when neither way works.
-pub(crate) fn seal(arguments: Vec<OsString>) -> Result<()> {
+pub fn seal(arguments: Vec<OsString>) -> Result<()> {
     let exe = fs::open("/proc/self/exe", OFlags::PATH)?;
     if fs::is_read_only(&exe)? || is_sealed_memfd()? {
         return Ok(());

@@ -332,3 +332,19 @@ pub(crate) fn names(directory: impl AsFd) -> Result<Vec<CString>> {
     }
     Ok(names)
 }
+
+/// flock(2) LOCK_UN, for all who share the open file.
+pub(crate) fn unlock(fd: impl AsFd) {
+    // Nothing can go wrong with a descriptor that is open, and nobody could do anything about it.
+    let _ = fs::flock(fd, FlockOperation::Unlock);
+}
+
+/// Whether somebody else holds the lock (and if not, takes and drops it).
+pub(crate) fn is_locked(fd: impl AsFd) -> bool {
+    let fd = fd.as_fd();
+    let locked = fs::flock(fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
+    if !locked {
+        unlock(fd);
+    }
+    locked
+}

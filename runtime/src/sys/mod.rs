@@ -3,17 +3,25 @@
 //! A wrapper has the kernel's name for the call, takes and gives typed descriptors, and on failure prints the call as
 //! strace would. What rustix has goes through rustix, the rest through libc: one way per call.
 
+pub(crate) mod datagram;
 pub(crate) mod exe;
 pub(crate) mod fork;
 pub(crate) mod fs;
+pub(crate) mod group;
 pub(crate) mod ids;
 pub(crate) mod keyring;
+pub(crate) mod memfd;
+pub(crate) mod mempolicy;
 pub(crate) mod mount;
 pub(crate) mod namespace;
+pub(crate) mod netlink;
 pub(crate) mod pidfd;
+pub(crate) mod poll;
 pub(crate) mod prctl;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod rlimit;
+pub(crate) mod sched;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod tty;

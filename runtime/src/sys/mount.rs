@@ -209,8 +209,3 @@ pub(crate) fn pivot_root_here() -> Result<()> {
 pub(crate) fn umount_detach(path: &str) -> Result<()> {
     mount::unmount(path, UnmountFlags::DETACH).call(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
-
-/// mount(2) with MS_MOVE of the mount at the working directory to `/` (for `--no-pivot`).
-pub(crate) fn move_here_to_root() -> Result<()> {
-    mount::mount_move(".", "/").call(|| "mount(\".\", \"/\", MS_MOVE)")
-}

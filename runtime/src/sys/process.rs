@@ -110,7 +110,7 @@ pub(crate) fn dup_to(from: impl AsFd, to: RawFd) -> Result<()> {
 }
 
 /// Opens /dev/null on each of 0, 1 and 2 that is closed, so that no later descriptor is taken for one of them.
-pub(crate) fn open_standard_descriptors() -> Result<()> {
+pub fn open_standard_descriptors() -> Result<()> {
     for fd in 0..3 {
         if inherited(fd).is_err() {
             // SAFETY: the path is NUL-terminated.

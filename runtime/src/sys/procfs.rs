@@ -41,6 +41,31 @@ impl Procfs {
             .context(|| format!("/proc/self/{path}"))
     }
 
+    /// Reads a small file of the calling process.
+    pub(crate) fn read_self(&self, path: &str) -> Result<String> {
+        let bytes = fs::read_to_end(self.open_self(path, OFlags::RDONLY)?, 1 << 20)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The pid of the calling process as this procfs numbers it, also for one in another pid namespace.
+    pub(crate) fn own_pid(&self) -> Result<i32> {
+        let own = fs::readlinkat(&self.0, "self")?;
+        let own = own.to_str().ok().and_then(|own| own.parse().ok());
+        own.ok_or_else(|| Error::new(ErrorKind::Process, "/proc/self is not a number"))
+    }
+
+    /// Opens anew a file that the calling process holds, for another kind of access.
+    pub(crate) fn reopen(&self, fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
+        use std::os::fd::AsRawFd;
+        // /proc/self and fd/N are links made by the kernel; this procfs is verified, so they are followed.
+        fs::openat(
+            &self.0,
+            format!("self/fd/{}", fd.as_fd().as_raw_fd()),
+            flags,
+            0,
+        )
+    }
+
     /// Writes a file of the calling process.
     pub(crate) fn write_self(&self, path: &str, text: impl AsRef<[u8]>) -> Result<()> {
         let fd = self.open_self(path, OFlags::WRONLY)?;
@@ -69,20 +94,29 @@ impl Procfs {
         fs::write_once(fd, value.as_bytes()).context(|| format!("/proc/sys/{key}"))
     }
 
-    /// The start time of a process in clock ticks since boot (field 22 of proc_pid_stat(5)) and its state letter.
-    /// `None` where there is no such process.
-    pub(crate) fn start_time(&self, pid: i32) -> Result<Option<(u64, char)>> {
-        let stat = match self.read(&format!("{pid}/stat")) {
-            Ok(stat) => stat,
+    /// What /proc/PID/stat tells of a process; `None` where there is no such process.
+    pub(crate) fn look(&self, pid: i32) -> Result<Option<Stat>> {
+        match self.read(&format!("{pid}/stat")) {
+            Ok(stat) => Ok(parse_stat(&stat)),
             Err(error)
                 if fs::is_missing(&error) || error.errno() == Some(rustix::io::Errno::SRCH) =>
             {
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
-        Ok(parse_stat(&stat))
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// A part of proc_pid_stat(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// Field 2: what the process calls itself.
+    pub(crate) name: String,
+    /// Field 3.
+    pub(crate) state: char,
+    /// Field 22, in clock ticks since boot. With the pid it names a process for ever.
+    pub(crate) start_time: u64,
 }
 
 impl AsFd for Procfs {
@@ -92,13 +126,18 @@ impl AsFd for Procfs {
 }
 
 /// The name in field 2 may hold anything, parentheses and newlines too: the fields after it start at the last `)`.
-fn parse_stat(stat: &str) -> Option<(u64, char)> {
-    let rest = stat.rsplit_once(')')?.1;
+fn parse_stat(stat: &str) -> Option<Stat> {
+    let (front, rest) = stat.rsplit_once(')')?;
+    let name = front.split_once('(')?.1.to_owned();
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    // State is field 3; the start time is field 22.
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((start, state))
+    // The state is field 3, the start time field 22.
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(Stat {
+        name,
+        state,
+        start_time,
+    })
 }
 
 #[cfg(test)]
@@ -108,16 +147,25 @@ mod tests {
     #[test]
     fn stat_with_a_hostile_name() {
         let stat = "7 (a) R 1 (b\n) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9 9";
-        assert_eq!(parse_stat(stat), Some((12345, 'S')));
+        let name = "a) R 1 (b\n".to_owned();
+        assert_eq!(
+            parse_stat(stat),
+            Some(Stat {
+                name,
+                state: 'S',
+                start_time: 12345
+            })
+        );
         assert_eq!(parse_stat(""), None);
         assert_eq!(parse_stat("1 (x) Z"), None);
     }
 
     #[test]
-    fn own_start_time() {
+    fn own_process() {
         let procfs = Procfs::open().unwrap();
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        assert!(procfs.start_time(own).unwrap().is_some());
-        assert_eq!(procfs.start_time(i32::MAX).unwrap(), None);
+        assert!(procfs.look(own).unwrap().is_some());
+        assert_eq!(procfs.look(i32::MAX).unwrap(), None);
+        assert_eq!(procfs.own_pid().unwrap(), own);
     }
 }

@@ -1,2 +1,71 @@
-//! vzrun
-fn main() {}
+//! `vzrun`, the command: words in, one call of the library, one exit code out.
+
+mod args;
+mod cmd;
+mod go_flags;
+mod log_sink;
+mod output;
+mod pages;
+mod verb;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::{Line, Target};
+
+/// Why the command ends without success.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What went wrong, for the log and for stderr.
+    pub(crate) text: String,
+    /// What to print on stdout first: how the command is used.
+    pub(crate) usage: Option<String>,
+    pub(crate) code: u8,
+}
+
+impl From<vzrun::Error> for Failure {
+    fn from(error: vzrun::Error) -> Failure {
+        Failure {
+            text: error.to_string(),
+            usage: None,
+            code: 1,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    vzrun::open_standard_descriptors();
+    match run(std::env::args_os().collect()) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            if let Some(usage) = &failure.usage {
+                // The error below says more than a full disk under stdout would.
+                let _ = output::print(usage);
+            }
+            log_sink::fail(&failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
+    let words = args::utf8(&arguments)?;
+    let mut line = Line::split(&words)?;
+    let sealed = match &line.target {
+        // Before anything else, as nothing done before it survives.
+        Target::Verb(verb, _) if verb.seals => vzrun::seal_executable(arguments),
+        _ => Ok(()),
+    };
+    let globals = line.globals()?;
+    log_sink::install(&globals)?;
+    match line.target {
+        Target::Help => output::print(&pages::help())?,
+        Target::HelpOf(verb) => output::print(&pages::help_of(verb))?,
+        Target::Version => output::print(&pages::version())?,
+        Target::Verb(verb, words) => {
+            sealed.map_err(|error| verb.failure(&error))?;
+            return verb.call(&globals, &words);
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,315 @@
+//! From words to a command: the global flags, and which subcommand is meant.
+//!
+//! Only what is used is defined: clap's cost grows with each flag, and a subcommand has no need for the others' flags.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use vzrun::{CgroupDriver, Error, ErrorKind, Root};
+
+use crate::Failure;
+use crate::cmd;
+use crate::go_flags::{self, Order};
+use crate::pages;
+use crate::verb::Verb;
+
+/// The flags in front of the subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct Globals {
+    /// enable debug logging
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// append the log to this file (default: stderr)
+    #[arg(long, value_parser = path, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// format of the log: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: String,
+    /// what gets into the log: error, warning or debug
+    #[arg(long, value_name = "LEVEL", hide = true)]
+    pub(crate) log_level: Option<String>,
+    /// directory of the containers' state (default: /run/vzrun, or $XDG_RUNTIME_DIR/vzrun for an ordinary user)
+    #[arg(long, value_parser = path, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// (deprecated, ignored)
+    #[arg(long, value_name = "FILE", hide = true)]
+    criu: Option<String>,
+    /// let systemd make the cgroups; cgroupsPath is "slice:prefix:name"
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// who makes the cgroups
+    #[arg(long, value_name = "DRIVER")]
+    cgroup_manager: Option<CgroupManager>,
+    /// pass over cgroup permission errors: true, false or auto
+    #[arg(long, value_name = "VALUE", default_value = "auto")]
+    rootless: String,
+    /// print the version
+    #[arg(long, short)]
+    version: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CgroupManager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
+impl Globals {
+    /// The state directory.
+    pub(crate) fn root(&self) -> vzrun::Result<Root> {
+        Root::new(non_empty(self.root.clone()).unwrap_or_else(Root::default_path))
+    }
+
+    pub(crate) fn cgroup_driver(&self) -> CgroupDriver {
+        match self.cgroup_manager {
+            Some(CgroupManager::Cgroupfs) => CgroupDriver::Cgroupfs,
+            Some(CgroupManager::Systemd) => CgroupDriver::Systemd,
+            Some(CgroupManager::Disabled) => CgroupDriver::Disabled,
+            None if self.systemd_cgroup => CgroupDriver::Systemd,
+            None => CgroupDriver::Cgroupfs,
+        }
+    }
+
+    /// `None` for "find out".
+    pub(crate) fn rootless(&self) -> vzrun::Result<Option<bool>> {
+        if self.rootless.is_empty() || self.rootless == "auto" {
+            return Ok(None);
+        }
+        go_flags::parse_bool(&self.rootless)
+            .map(Some)
+            .ok_or_else(|| {
+                let text = format!("invalid value {:?} for --rootless", self.rootless);
+                Error::new(ErrorKind::InvalidArgument, text)
+            })
+    }
+}
+
+/// A path as it is given, which may be empty.
+pub(crate) fn path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(PathBuf::from(text))
+}
+
+/// A flag that is given without a value (`--pid-file=`) is as good as not given.
+pub(crate) fn non_empty(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+/// What is to be done.
+pub(crate) enum Target {
+    Help,
+    HelpOf(&'static Verb),
+    Version,
+    /// A subcommand and the words behind it.
+    Verb(&'static Verb, Vec<String>),
+}
+
+/// A command line, taken apart as far as it takes to know the subcommand: a binary that will run itself again from a
+/// sealed place would read the rest in vain.
+pub(crate) struct Line {
+    pub(crate) target: Target,
+    definition: Command,
+    flags: Vec<String>,
+}
+
+impl Line {
+    /// Finds the subcommand.
+    pub(crate) fn split(words: &[String]) -> Result<Line, Failure> {
+        let definition = Line::global_flags();
+        let rest = words.get(1..).unwrap_or_default();
+        let found = go_flags::normalise(&definition, rest, Order::FlagsFirst).map_err(wrong)?;
+        let target = match found.arguments.split_first() {
+            _ if found.help => Target::Help,
+            _ if found.flags.iter().any(|flag| flag == "--version") => Target::Version,
+            None => Target::Help,
+            Some((name, rest)) if name == "help" || name == "h" => match rest.first() {
+                Some(topic) => Target::HelpOf(find(topic)?),
+                None => Target::Help,
+            },
+            Some((name, rest)) => Target::Verb(find(name)?, rest.to_vec()),
+        };
+        Ok(Line {
+            target,
+            definition,
+            flags: found.flags,
+        })
+    }
+
+    /// The values of the global flags.
+    pub(crate) fn globals(&mut self) -> Result<Globals, Failure> {
+        let words = std::iter::once("vzrun").chain(self.flags.iter().map(String::as_str));
+        let matches = self.definition.try_get_matches_from_mut(words);
+        matches
+            .and_then(|matches| Globals::from_arg_matches(&matches))
+            .map_err(|error| wrong(go_words(&error)))
+    }
+
+    /// The definition of the global flags alone.
+    pub(crate) fn global_flags() -> Command {
+        Globals::augment_args(bare("vzrun"))
+    }
+}
+
+/// A command without the extras of clap: help and version are ours, and the last of two equal flags wins.
+pub(crate) fn bare(name: &'static str) -> Command {
+    Command::new(name)
+        .args_override_self(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true)
+}
+
+fn wrong(text: String) -> Failure {
+    Failure {
+        usage: Some(format!("Incorrect Usage. {text}\n\n{}", pages::help())),
+        text,
+        code: 1,
+    }
+}
+
+fn find(name: &str) -> Result<&'static Verb, Failure> {
+    cmd::find(name).ok_or_else(|| Failure {
+        text: format!("No help topic for '{name}'"),
+        usage: None,
+        // As runc: it is no usage error there.
+        code: 3,
+    })
+}
+
+/// What clap has to say about a value, in the words of Go.
+pub(crate) fn go_words(error: &clap::Error) -> String {
+    use clap::error::ContextKind::{InvalidArg, InvalidValue};
+    let (Some(arg), Some(value)) = (error.get(InvalidArg), error.get(InvalidValue)) else {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        return text.trim_end().to_owned();
+    };
+    // The argument is written as in the help: `--preserve-fds <N>`.
+    let arg = arg.to_string();
+    let name = arg.split(' ').next().unwrap_or_default();
+    let name = name.trim_start_matches('-');
+    format!(
+        "invalid value {:?} for flag -{name}: parse error",
+        value.to_string()
+    )
+}
+
+/// The words of the command line, which must be text.
+pub(crate) fn utf8(arguments: &[OsString]) -> Result<Vec<String>, Failure> {
+    let word = |(n, argument): (usize, &OsString)| {
+        argument.to_str().map(str::to_owned).ok_or_else(|| Failure {
+            text: format!("argument {n} is not valid UTF-8: {argument:?}"),
+            usage: None,
+            code: 1,
+        })
+    };
+    arguments.iter().enumerate().map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(words: &str) -> Result<Line, Failure> {
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        Line::split(&words)
+    }
+
+    fn globals(flags: &str) -> Globals {
+        line(&format!("vzrun {flags} list"))
+            .unwrap()
+            .globals()
+            .unwrap()
+    }
+
+    #[test]
+    fn help_and_version() {
+        for (words, expected) in [
+            ("vzrun", "help"),
+            ("vzrun -h create", "help"),
+            ("vzrun help", "help"),
+            ("vzrun h create", "help of create"),
+            ("vzrun --version", "version"),
+            ("vzrun -v", "version"),
+            ("vzrun -version=true create", "version"),
+            ("vzrun --debug create -h", "create"),
+        ] {
+            let target = match line(words).unwrap().target {
+                Target::Help => "help".into(),
+                Target::HelpOf(verb) => format!("help of {}", verb.name),
+                Target::Version => "version".into(),
+                Target::Verb(verb, _) => verb.name.to_owned(),
+            };
+            assert_eq!(target, expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn last_global_flag_wins() {
+        let globals = globals("--root=/a --rootless true --root /b --rootless=false");
+        assert_eq!(globals.root, Some("/b".into()));
+        assert_eq!(globals.rootless().unwrap(), Some(false));
+        assert!(self::globals("--rootless=x").rootless().is_err());
+        assert_eq!(non_empty(self::globals("--root=").root), None);
+    }
+
+    #[test]
+    fn cgroup_drivers() {
+        for (flags, expected) in [
+            ("--debug", "Cgroupfs"),
+            ("--systemd-cgroup", "Systemd"),
+            ("--systemd-cgroup=false", "Cgroupfs"),
+            ("--cgroup-manager disabled", "Disabled"),
+            ("--cgroup-manager=systemd", "Systemd"),
+            ("--systemd-cgroup --cgroup-manager=cgroupfs", "Cgroupfs"),
+        ] {
+            let globals = globals(flags);
+            assert_eq!(
+                format!("{:?}", globals.cgroup_driver()),
+                expected,
+                "{flags}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_lines() {
+        for (words, code, text) in [
+            ("vzrun foo", 3, "No help topic for 'foo'"),
+            ("vzrun update x", 3, "No help topic for 'update'"),
+            ("vzrun help foo", 3, "No help topic for 'foo'"),
+            ("vzrun --root", 1, "flag needs an argument: -root"),
+            (
+                "vzrun --foo state",
+                1,
+                "flag provided but not defined: -foo",
+            ),
+            (
+                "vzrun --cgroup-manager=x list",
+                1,
+                "invalid value \"x\" for flag -cgroup-manager: parse error",
+            ),
+        ] {
+            let failure = line(words).and_then(|mut line| line.globals()).unwrap_err();
+            assert_eq!(
+                (failure.code, failure.text.as_str()),
+                (code, text),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn arguments_are_text() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = OsString::from_vec(b"a\xff".to_vec());
+        let failure = utf8(&["vzrun".into(), bad]).unwrap_err();
+        assert!(
+            failure
+                .text
+                .starts_with("argument 1 is not valid UTF-8: \"a")
+        );
+    }
+}

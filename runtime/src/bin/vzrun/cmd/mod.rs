@@ -1,0 +1,97 @@
+//! The subcommands: each defines its flags, makes one call of the library and prints what comes of it.
+
+mod completion;
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod man;
+mod pause;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use clap::{ArgMatches, Args, FromArgMatches};
+use regex_lite::Regex;
+use vzrun::{Error, ErrorKind, Result, Root};
+
+use crate::args::go_words;
+use crate::verb::Verb;
+
+/// In the order of the help.
+pub(crate) static VERBS: &[Verb] = &[
+    create::VERB,
+    delete::VERB,
+    exec::VERB,
+    kill::VERB,
+    list::VERB,
+    pause::VERB,
+    ps::VERB,
+    resume::VERB,
+    run::VERB,
+    spec::VERB,
+    start::VERB,
+    state::VERB,
+    features::VERB,
+    completion::VERB,
+    man::VERB,
+];
+
+/// The subcommand of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == name)
+}
+
+/// For the subcommands that take a container and nothing else.
+#[derive(Debug, Args)]
+struct Id {
+    /// name of the container
+    #[arg(value_name = "container-id")]
+    id: String,
+}
+
+/// A process's exit status as ours.
+fn exit_code(status: i32) -> u8 {
+    u8::try_from(status & 0xff).unwrap_or(u8::MAX)
+}
+
+/// The flags and arguments of one subcommand.
+fn flags<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
+    let wrong = |error: clap::Error| Error::new(ErrorKind::InvalidArgument, go_words(&error));
+    T::from_arg_matches(matches).map_err(wrong)
+}
+
+fn invalid_format() -> Error {
+    Error::new(ErrorKind::InvalidArgument, "invalid format option")
+}
+
+/// Does something to every container whose id matches; a failure does not keep the others from it.
+fn for_each_match(
+    root: &Root,
+    pattern: &str,
+    mut act: impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let wrong = |error| Error::new(ErrorKind::InvalidArgument, format!("--regex: {error}"));
+    let pattern = Regex::new(pattern).map_err(wrong)?;
+    let mut failed = Vec::new();
+    let mut kind = ErrorKind::Process;
+    for container in vzrun::list(root)? {
+        let id = &container.id;
+        if !pattern.is_match(id) {
+            continue;
+        }
+        if let Err(error) = act(id) {
+            kind = error.kind();
+            failed.push(format!("{id}: {error}"));
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(kind, failed.join("; ")))
+}

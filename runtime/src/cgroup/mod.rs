@@ -1,0 +1,302 @@
+//! The container's cgroup in the cgroup2 hierarchy (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
+//!
+//! A cgroup is reached by a path only once; from then on through its directory's descriptor. Paths cannot leave the
+//! hierarchy: they are resolved beneath its mount point.
+
+mod path;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+pub(crate) use path::resolve;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::fs::{self, OFlags};
+
+/// CGROUP2_SUPER_MAGIC of linux/magic.h.
+const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+/// How long to wait for a freezer or for killed processes to go, as runc does with its retries.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The mounted cgroup2 hierarchy of the host.
+#[derive(Debug)]
+pub(crate) struct Hierarchy {
+    root: OwnedFd,
+    /// Where it is mounted.
+    pub(crate) mount: PathBuf,
+}
+
+impl Hierarchy {
+    /// `/sys/fs/cgroup` on a host with cgroup v2 only, `/sys/fs/cgroup/unified` on a hybrid one.
+    pub(crate) fn open() -> Result<Hierarchy> {
+        for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            let Ok(root) = fs::open(mount, OFlags::PATH | OFlags::DIRECTORY) else {
+                continue;
+            };
+            if fs::file_system(&root)? == CGROUP2_SUPER_MAGIC {
+                return Ok(Hierarchy {
+                    root,
+                    mount: mount.into(),
+                });
+            }
+        }
+        Err(Error::unsupported(
+            "no cgroup v2 hierarchy at /sys/fs/cgroup or /sys/fs/cgroup/unified: boot with systemd.unified_cgroup_hierarchy=1",
+        ))
+    }
+
+    /// The cgroup at `path` (below the root of the hierarchy, without `..`), made with those above it.
+    ///
+    /// # Errors
+    /// As runc where it is there already with processes in it, or frozen.
+    pub(crate) fn create(&self, path: &Path) -> Result<Cgroup> {
+        let mut directory = fs::open_beneath(&self.root, ".", OFlags::PATH | OFlags::DIRECTORY)?;
+        let mut existed = true;
+        for name in path.iter().filter(|name| *name != "/") {
+            existed = match fs::mkdirat(&directory, name, 0o755) {
+                Ok(()) => false,
+                Err(error) if error.errno() == Some(Errno::EXIST) => true,
+                Err(error) => return Err(error.wrap(format!("creating the cgroup {path:?}"))),
+            };
+            directory = fs::open_beneath(&directory, name, OFlags::PATH | OFlags::DIRECTORY)?;
+        }
+        let cgroup = Cgroup {
+            directory,
+            path: path.to_owned(),
+        };
+        if existed {
+            cgroup.check_reusable()?;
+        }
+        Ok(cgroup)
+    }
+
+    /// The cgroup at `path`, `None` where there is none (any more).
+    pub(crate) fn find(&self, path: &Path) -> Result<Option<Cgroup>> {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        match fs::open_beneath(&self.root, below, OFlags::PATH | OFlags::DIRECTORY) {
+            Ok(directory) => Ok(Some(Cgroup {
+                directory,
+                path: path.to_owned(),
+            })),
+            Err(error) if fs::is_missing(&error) => Ok(None),
+            Err(error) => Err(error.wrap(format!("opening the cgroup {path:?}"))),
+        }
+    }
+
+    /// Removes the cgroup at `path` if nothing is in it. `false`: something is.
+    pub(crate) fn remove_empty(&self, path: &Path) -> Result<bool> {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        match fs::rmdirat(&self.root, below) {
+            Ok(()) => Ok(true),
+            Err(error) if fs::is_missing(&error) => Ok(true),
+            Err(error) if matches!(error.errno(), Some(Errno::BUSY | Errno::NOTEMPTY)) => Ok(false),
+            Err(error) => Err(error.wrap(format!("removing the cgroup {path:?}"))),
+        }
+    }
+
+    /// Removes a cgroup with all below it, once the processes in it have gone.
+    pub(crate) fn remove(&self, path: &Path, cgroup: &Cgroup) -> Result<()> {
+        cgroup.wait_for("populated 0")?;
+        cgroup.remove_children()?;
+        if self.remove_empty(path)? {
+            return Ok(());
+        }
+        let text = format!("the cgroup {path:?} is still in use");
+        Err(Error::new(ErrorKind::Process, text))
+    }
+}
+
+/// One cgroup.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    directory: OwnedFd,
+    /// Its path below the root of the hierarchy.
+    pub(crate) path: PathBuf,
+}
+
+impl AsFd for Cgroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+impl Cgroup {
+    fn check_reusable(&self) -> Result<()> {
+        let count = self.own_processes()?.len();
+        if count > 0 {
+            let text = format!("container's cgroup is not empty: {count} process(es) found");
+            return Err(Error::new(ErrorKind::InvalidState, text));
+        }
+        if self.is_frozen()? {
+            let text = "container's cgroup unexpectedly frozen";
+            return Err(Error::new(ErrorKind::InvalidState, text));
+        }
+        Ok(())
+    }
+
+    /// A cgroup below this one, for `exec --cgroup`. It must be there.
+    pub(crate) fn child(&self, path: &Path) -> Result<Cgroup> {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        let below = if below.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            below
+        };
+        let directory = fs::open_beneath(&self.directory, below, OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(|error| error.wrap(format!("bad sub cgroup path {path:?}")))?;
+        Ok(Cgroup {
+            directory,
+            path: self.path.join(below),
+        })
+    }
+
+    fn own_processes(&self) -> Result<Vec<i32>> {
+        match fs::read_at(&self.directory, "cgroup.procs") {
+            Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+            // A threaded cgroup has no list of processes of its own, and one may vanish while it is read.
+            Err(error)
+                if matches!(
+                    error.errno(),
+                    Some(Errno::OPNOTSUPP | Errno::NODEV | Errno::NOENT)
+                ) =>
+            {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The processes in it and below it, as the caller's pid namespace sees them.
+    pub(crate) fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = self.own_processes()?;
+        for child in self.children()? {
+            pids.extend(child.processes()?);
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    }
+
+    fn children(&self) -> Result<Vec<Cgroup>> {
+        let listing = match fs::openat(&self.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)
+        {
+            Err(error) if fs::is_missing(&error) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut children = Vec::new();
+        for name in fs::names(&listing)? {
+            let name = name.to_string_lossy().into_owned();
+            // Files of a cgroup have a dot in their name; a directory may have one, too.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            if let Ok(directory) = fs::openat(&self.directory, &name, flags, 0) {
+                children.push(Cgroup {
+                    directory,
+                    path: self.path.join(&name),
+                });
+            }
+        }
+        Ok(children)
+    }
+
+    fn remove_children(&self) -> Result<()> {
+        for child in self.children()? {
+            child.remove_children()?;
+            let name = child.path.file_name().unwrap_or_default();
+            match fs::rmdirat(&self.directory, name) {
+                Err(error) if !fs::is_missing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything in it stands still by its own freezer (cgroup.freeze).
+    pub(crate) fn is_frozen(&self) -> Result<bool> {
+        match fs::read_at(&self.directory, "cgroup.freeze") {
+            Ok(text) => Ok(text.trim() == "1"),
+            Err(error) if matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stops everything in it and waits until it stands still; undone when that does not come about.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        fs::write_at(&self.directory, "cgroup.freeze", "1")?;
+        self.wait_for("frozen 1").inspect_err(|_| {
+            if let Err(error) = self.thaw() {
+                crate::log::warn(format_args!("thawing after a failed freeze: {error}"));
+            }
+        })
+    }
+
+    /// Lets everything in it run again.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        match fs::write_at(&self.directory, "cgroup.freeze", "0") {
+            Err(error) if !matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Kills every process in it and below it (cgroup.kill, Linux 5.14; before that one by one while frozen).
+    pub(crate) fn kill(&self) -> Result<()> {
+        match fs::write_at(&self.directory, "cgroup.kill", "1") {
+            Err(error) if fs::is_missing(&error) => self.kill_one_by_one(),
+            Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn kill_one_by_one(&self) -> Result<()> {
+        // Frozen, nothing can fork away from the list.
+        let frozen = self.freeze();
+        for pid in self.processes()? {
+            let Some(pid) = rustix::process::Pid::from_raw(pid) else {
+                continue;
+            };
+            if let Ok(pidfd) = crate::sys::pidfd::pidfd_open(pid) {
+                let _ = crate::sys::pidfd::send_signal(pidfd, libc::SIGKILL);
+            }
+        }
+        frozen.and_then(|()| self.thaw())
+    }
+
+    /// Waits until cgroup.events has this line. The kernel wakes a poll(2) for POLLPRI at each change.
+    fn wait_for(&self, line: &str) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        let events = match fs::openat(&self.directory, "cgroup.events", OFlags::RDONLY, 0) {
+            Err(error) if fs::is_missing(&error) => return Ok(()),
+            other => other?,
+        };
+        loop {
+            let mut text = [0u8; 256];
+            let length = match rustix::io::pread(&events, &mut text, 0) {
+                Err(Errno::NODEV) => return Ok(()),
+                other => other.call(|| "reading cgroup.events")?,
+            };
+            if String::from_utf8_lossy(&text[..length])
+                .lines()
+                .any(|have| have == line)
+            {
+                return Ok(());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let text = format!("timed out: {:?} did not become {line:?}", self.path);
+                return Err(Error::new(ErrorKind::Process, text));
+            }
+            let mut fds = [PollFd::new(&events, PollFlags::PRI)];
+            let timeout = Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match rustix::event::poll(&mut fds, Some(&timeout)) {
+                Err(Errno::INTR) | Ok(_) => {}
+                Err(errno) => return Err(Error::os("poll(cgroup.events)", errno)),
+            }
+        }
+    }
+}

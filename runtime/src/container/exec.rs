@@ -1,0 +1,231 @@
+//! `exec`.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use super::{Container, Status, create};
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::process::attributes::ProcessPlan;
+use crate::process::exec::Join;
+use crate::process::foreground::Foreground;
+use crate::process::parent;
+use crate::setup::capabilities;
+use crate::setup::keyring::Keyring;
+use crate::setup::listen_fds::PassedFds;
+use crate::setup::memory_policy::MemoryPolicy;
+use crate::setup::namespaces::kind;
+use crate::setup::personality::Personality;
+use crate::setup::user::Mappings;
+use crate::setup::{pidfd_socket, user_database};
+use crate::spec;
+use crate::sys::process::Exit;
+
+/// What `exec` wants to know.
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    /// A process.json; without it the process of config.json is changed by what follows.
+    pub process: Option<PathBuf>,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// Its working directory.
+    pub cwd: Option<String>,
+    /// More environment variables, `NAME=value`.
+    pub env: Vec<String>,
+    /// `uid[:gid]`.
+    pub user: Option<String>,
+    /// More groups.
+    pub additional_gids: Vec<u32>,
+    /// An SELinux label.
+    pub process_label: Option<String>,
+    /// An AppArmor profile.
+    pub apparmor: Option<String>,
+    /// Set no_new_privs.
+    pub no_new_privs: bool,
+    /// More capabilities, by name.
+    pub caps: Vec<String>,
+    /// Return when the program runs.
+    pub detach: bool,
+    /// Where to write its pid.
+    pub pid_file: Option<PathBuf>,
+    /// A listening unix socket that gets the master of its terminal.
+    pub console_socket: Option<PathBuf>,
+    /// A listening unix socket that gets its pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many descriptors from 3 on it keeps.
+    pub preserve_fds: u32,
+    /// A cgroup below the container's, `[controllers:]path`; the last one counts.
+    pub cgroup: Vec<String>,
+    /// Run it in a paused container, where it waits for the resume.
+    pub ignore_paused: bool,
+    /// Leave its orphans to others.
+    pub no_subreaper: bool,
+}
+
+impl Container {
+    /// Runs one more process in the container: until it ends, or detached.
+    ///
+    /// # Errors
+    /// `cannot exec in a stopped container`, `cannot exec in a paused container (use --ignore-paused to override)`.
+    pub fn exec(&self, options: &ExecOptions) -> Result<Exit> {
+        // Before anything else is opened, see `create`.
+        let passed_fds = PassedFds::for_exec(options.preserve_fds)?;
+        match self.status()? {
+            Status::Stopped => {
+                let text = "cannot exec in a stopped container";
+                return Err(Error::new(ErrorKind::NotRunning, text));
+            }
+            Status::Paused if !options.ignore_paused => {
+                let text = "cannot exec in a paused container (use --ignore-paused to override)";
+                return Err(Error::new(ErrorKind::InvalidState, text));
+            }
+            _ => {}
+        }
+        let host = Host::look(None)?;
+        let spec = self.record.spec()?;
+        let process = process_of(&spec, options)?;
+        let linux = spec.linux().as_ref();
+        let maps = |new_user: bool| {
+            linux.filter(|_| new_user).map(|linux| Mappings {
+                uids: linux.uid_mappings().as_deref().unwrap_or_default(),
+                gids: linux.gid_mappings().as_deref().unwrap_or_default(),
+            })
+        };
+        let own_maps = linux.is_some_and(|linux| linux.uid_mappings().is_some());
+        let user_namespace = self.record.namespaces & kind::USER != 0;
+        let mappings = maps(user_namespace && own_maps);
+        let mut plan = ProcessPlan::plan(&process, mappings, host.rootless, &spec)?;
+        for name in &options.caps {
+            plan.capabilities.add(capability(name)?);
+        }
+        let console_socket = match (&options.console_socket, plan.terminal) {
+            (Some(path), true) => Some(parent::connect_console(path)?),
+            (Some(_), false) => {
+                return Err(refuse(
+                    "cannot use console socket if vzrun will not detach or allocate tty",
+                ));
+            }
+            (None, true) if options.detach => {
+                return Err(refuse(
+                    "cannot allocate tty if vzrun will detach without setting console socket",
+                ));
+            }
+            (None, _) => None,
+        };
+        let init = self.init()?;
+        let cgroup = self.exec_cgroup(options)?;
+        let mut waiting = (!options.detach)
+            .then(|| Foreground::prepare(!options.no_subreaper))
+            .transpose()?;
+        let join = Join {
+            process: &plan,
+            host: &host,
+            procfs: &self.procfs,
+            init: init.as_fd(),
+            kinds: self.record.namespaces,
+            cgroup: cgroup.as_ref().map(Cgroup::as_fd),
+            keyring: Keyring::plan(&self.record.id, true)?,
+            personality: Personality::plan(linux.and_then(|linux| linux.personality().as_ref())),
+            memory_policy: MemoryPolicy::plan(linux.and_then(|l| l.memory_policy().as_ref()))?,
+            passed_fds: &passed_fds,
+            console_socket,
+        };
+        let mut newborn = join.fork()?;
+        newborn.serve()?;
+        if let Some(socket) = &options.pidfd_socket {
+            pidfd_socket::send(
+                socket,
+                pidfd_socket::Which::Exec,
+                newborn.child.pidfd.as_fd(),
+            )?;
+        }
+        if let (Some(waiting), Some(master)) = (&mut waiting, newborn.master.take()) {
+            waiting.attach(master)?;
+        }
+        newborn.go()?;
+        newborn.wait_for_exec()?;
+        if let Some(path) = &options.pid_file {
+            // Only now: an exec that fails leaves no pid file.
+            create::write_pid_file(path, newborn.child.pid.as_raw_nonzero().get())?;
+        }
+        newborn.leave();
+        match waiting {
+            Some(waiting) => waiting.wait(&newborn.child),
+            None => Ok(Exit::Code(0)),
+        }
+    }
+
+    /// Where the process is born: the container's cgroup, or one below it that the caller names.
+    fn exec_cgroup(&self, options: &ExecOptions) -> Result<Option<Cgroup>> {
+        let own = self.cgroup()?;
+        let Some(named) = options.cgroup.last() else {
+            return Ok(own);
+        };
+        let path = named
+            .rsplit_once(':')
+            .map_or(named.as_str(), |(_, path)| path);
+        match own {
+            Some(own) => own.child(path.as_ref()).map(Some),
+            None => Err(Error::unsupported(
+                "--cgroup: the container has no cgroup of its own",
+            )),
+        }
+    }
+}
+
+fn refuse(text: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, text)
+}
+
+fn capability(name: &str) -> Result<u32> {
+    capabilities::number(name).ok_or_else(|| Error::config(format!("unknown capability {name:?}")))
+}
+
+/// The process to run: process.json, or config.json's with what the command line changes.
+fn process_of(spec: &spec::Spec, options: &ExecOptions) -> Result<spec::Process> {
+    if let Some(path) = &options.process {
+        return spec::load_process(path);
+    }
+    if options.args.is_empty() {
+        return Err(refuse("exec args cannot be empty"));
+    }
+    let mut process = spec
+        .process()
+        .clone()
+        .ok_or_else(|| Error::config("config.json has no process"))?;
+    process.set_args(Some(options.args.clone()));
+    // The container's own terminal says nothing about this process's.
+    process.set_terminal(Some(options.tty));
+    if let Some(cwd) = &options.cwd {
+        process.set_cwd(cwd.into());
+    }
+    if let Some(label) = &options.process_label {
+        process.set_selinux_label(Some(label.clone()));
+    }
+    if let Some(profile) = &options.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if options.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    process
+        .env_mut()
+        .get_or_insert_default()
+        .extend(options.env.iter().cloned());
+    if let Some(user) = &options.user {
+        let (uid, gid) = user_database::parse_user(user).context(|| "--user")?;
+        process.user_mut().set_uid(uid);
+        if let Some(gid) = gid {
+            process.user_mut().set_gid(gid);
+        }
+    }
+    let groups = process
+        .user_mut()
+        .additional_gids_mut()
+        .get_or_insert_default();
+    groups.extend(&options.additional_gids);
+    Ok(process)
+}

@@ -1,0 +1,190 @@
+//! config.json in kernel terms.
+//!
+//! [`Plan::new`] makes no system call: every room turns its part of the spec into flags, numbers and C strings, and
+//! refuses what makes no sense. A property that is not supported is refused here, never passed over.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::hooks::Hooks;
+use crate::host::Host;
+use crate::process::attributes::ProcessPlan;
+use crate::setup::devices::Devices;
+use crate::setup::hostname::Hostname;
+use crate::setup::id_mappings::IdMappings;
+use crate::setup::intel_rdt::IntelRdt;
+use crate::setup::keyring::Keyring;
+use crate::setup::memory_policy::MemoryPolicy;
+use crate::setup::mounts::Mounts;
+use crate::setup::namespaces::{Birth, Namespaces, kind};
+use crate::setup::net_devices::NetDevices;
+use crate::setup::personality::Personality;
+use crate::setup::protected_paths::ProtectedPaths;
+use crate::setup::rootfs::RootfsPlan;
+use crate::setup::sysctl::{NamespaceView, Sysctl};
+use crate::setup::time_offsets;
+use crate::setup::user::Mappings;
+use crate::spec;
+
+/// What the caller of create or run wants, beside the config.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) bundle: &'a Path,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+}
+
+/// A container to be.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) process: ProcessPlan,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) birth: Birth,
+    pub(crate) mappings: IdMappings,
+    /// The text for /proc/PID/timens_offsets.
+    pub(crate) time_offsets: Option<String>,
+    pub(crate) net_devices: NetDevices,
+    pub(crate) keyring: Keyring,
+    pub(crate) hostname: Hostname,
+    pub(crate) rootfs: RootfsPlan,
+    pub(crate) mounts: Mounts,
+    /// `None`: /dev is the host's.
+    pub(crate) devices: Option<Devices>,
+    pub(crate) protected_paths: ProtectedPaths,
+    pub(crate) sysctl: Sysctl,
+    pub(crate) personality: Personality,
+    pub(crate) memory_policy: MemoryPolicy,
+    pub(crate) intel_rdt: Option<IntelRdt>,
+    pub(crate) hooks: Hooks,
+}
+
+impl Plan {
+    /// Turns a spec into a plan.
+    pub(crate) fn new(spec: &spec::Spec, options: &Options<'_>, host: &Host) -> Result<Plan> {
+        let none = spec::Linux::default();
+        let linux = spec.linux().as_ref().unwrap_or(&none);
+        let process = spec
+            .process()
+            .as_ref()
+            .ok_or_else(|| Error::config("process is missing"))?;
+        refuse_unsupported(linux)?;
+
+        let namespaces = Namespaces::plan(linux.namespaces().as_ref())?;
+        let mappings =
+            IdMappings::plan(linux.uid_mappings().as_ref(), linux.gid_mappings().as_ref())?;
+        check_mappings(&namespaces, &mappings, host)?;
+        let own_user_namespace = namespaces.has(kind::USER);
+        let user_mappings = (namespaces.is_new(kind::USER)).then(|| Mappings {
+            uids: linux.uid_mappings().as_deref().unwrap_or_default(),
+            gids: linux.gid_mappings().as_deref().unwrap_or_default(),
+        });
+        let time_offsets =
+            time_offsets::plan(linux.time_offsets().as_ref(), namespaces.is_new(kind::TIME))?;
+        let view = NamespaceView {
+            network: namespaces.has(kind::NETWORK),
+            ipc: namespaces.has(kind::IPC),
+            uts: namespaces.has(kind::UTS),
+            user: own_user_namespace,
+        };
+        let cgroup_namespace = namespaces.has(kind::CGROUP);
+        let mounts = Mounts::plan(spec, options.bundle, &mappings, cgroup_namespace)?;
+        let devices = Devices::plan(Some(linux), own_user_namespace || host.rootless)?;
+        Ok(Plan {
+            process: ProcessPlan::plan(process, user_mappings, host.rootless, spec)?,
+            birth: namespaces.birth(time_offsets.is_some()),
+            net_devices: NetDevices::plan(spec)?,
+            keyring: Keyring::plan(options.id, !options.no_new_keyring)?,
+            hostname: Hostname::plan(
+                spec.hostname().as_deref(),
+                spec.domainname().as_deref(),
+                view.uts,
+            )?,
+            rootfs: RootfsPlan::plan(spec, options.bundle, options.no_pivot)?,
+            devices: (!mounts.binds_dev()).then_some(devices),
+            mounts,
+            protected_paths: ProtectedPaths::plan(Some(linux))?,
+            sysctl: Sysctl::plan(linux.sysctl().as_ref(), view)?,
+            personality: Personality::plan(linux.personality().as_ref()),
+            memory_policy: MemoryPolicy::plan(linux.memory_policy().as_ref())?,
+            intel_rdt: IntelRdt::plan(linux.intel_rdt().as_ref(), options.id)?,
+            hooks: Hooks::plan(spec.hooks().as_ref())?.with_output(spec.annotations().as_ref()),
+            namespaces,
+            mappings,
+            time_offsets,
+        })
+    }
+}
+
+/// Maps belong to a user namespace, and a new user namespace needs maps.
+fn check_mappings(namespaces: &Namespaces, mappings: &IdMappings, host: &Host) -> Result<()> {
+    if namespaces.is_new(kind::USER) {
+        if mappings.uids.is_empty() || mappings.gids.is_empty() {
+            return Err(Error::config(
+                "linux.uidMappings and linux.gidMappings: a new user namespace needs both",
+            ));
+        }
+        if mappings.root().is_none() {
+            return Err(Error::config(
+                "linux.uidMappings and linux.gidMappings must map the container's root (id 0)",
+            ));
+        }
+    } else if !mappings.is_empty() && !namespaces.has(kind::USER) {
+        return Err(Error::config(
+            "user namespace mappings specified, but user namespace isn't enabled in the config",
+        ));
+    }
+    if host.euid != 0 && !namespaces.has(kind::USER) {
+        return Err(Error::config("rootless container requires user namespaces"));
+    }
+    Ok(())
+}
+
+/// What later versions bring. An empty set of limits, or a list of devices alone, may pass: the first asks for nothing,
+/// and every config has the second.
+fn refuse_unsupported(linux: &spec::Linux) -> Result<()> {
+    let refuse = |name: &str| {
+        Err(Error::unsupported(format!(
+            "linux.{name} is not supported by this version of vzrun"
+        )))
+    };
+    if linux.seccomp().is_some() {
+        return refuse("seccomp");
+    }
+    let Some(resources) = linux.resources() else {
+        return Ok(());
+    };
+    let lists = [
+        (
+            "hugepageLimits",
+            resources
+                .hugepage_limits()
+                .as_ref()
+                .is_some_and(|l| !l.is_empty()),
+        ),
+        (
+            "rdma",
+            resources.rdma().as_ref().is_some_and(|l| !l.is_empty()),
+        ),
+        (
+            "unified",
+            resources.unified().as_ref().is_some_and(|l| !l.is_empty()),
+        ),
+        ("memory", is_set(resources.memory())),
+        ("cpu", is_set(resources.cpu())),
+        ("pids", resources.pids().is_some()),
+        ("blockIO", is_set(resources.block_io())),
+        ("network", is_set(resources.network())),
+    ];
+    match lists.iter().find(|(_, set)| *set) {
+        Some((name, _)) => refuse(&format!("resources.{name}")),
+        None => Ok(()),
+    }
+}
+
+/// There and not empty.
+fn is_set<T: Default + PartialEq>(limits: &Option<T>) -> bool {
+    limits
+        .as_ref()
+        .is_some_and(|limits| *limits != T::default())
+}

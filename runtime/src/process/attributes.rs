@@ -1,0 +1,242 @@
+//! What `process` in config.json (and process.json) says, and the last stretch before the program runs. The same for a
+//! container's first process and for one that joins.
+
+use std::ffi::{CStr, CString};
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result, errno_text};
+use crate::setup::capabilities::Capabilities;
+use crate::setup::console::{self, Size};
+use crate::setup::cpu_affinity::CpuAffinity;
+use crate::setup::environment::Environment;
+use crate::setup::io_priority::IoPriority;
+use crate::setup::listen_fds::PassedFds;
+use crate::setup::lsm::{Lsm, Modules};
+use crate::setup::oom_score_adj::OomScoreAdj;
+use crate::setup::rlimits::Rlimits;
+use crate::setup::rootfs::Rootfs;
+use crate::setup::scheduler::Scheduler;
+use crate::setup::user::{Mappings, User};
+use crate::setup::user_database;
+use crate::spec;
+use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::procfs::Procfs;
+use crate::sys::{ids, prctl, process};
+
+/// A process to be, in kernel terms.
+#[derive(Debug)]
+pub(crate) struct ProcessPlan {
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Environment,
+    cwd: PathBuf,
+    pub(crate) user: User,
+    pub(crate) capabilities: Capabilities,
+    no_new_privileges: bool,
+    pub(crate) rlimits: Rlimits,
+    pub(crate) oom_score_adj: OomScoreAdj,
+    pub(crate) lsm: Lsm,
+    scheduler: Scheduler,
+    io_priority: IoPriority,
+    pub(crate) cpu_affinity: CpuAffinity,
+    pub(crate) terminal: bool,
+    pub(crate) console_size: Option<Size>,
+}
+
+impl ProcessPlan {
+    pub(crate) fn plan(
+        process: &spec::Process,
+        mappings: Option<Mappings<'_>>,
+        rootless: bool,
+        spec: &spec::Spec,
+    ) -> Result<ProcessPlan> {
+        let arguments = process.args().as_deref().unwrap_or_default();
+        if arguments.is_empty() {
+            return Err(Error::config("process.args cannot be empty"));
+        }
+        let arguments = arguments
+            .iter()
+            .map(|argument| c_string("process.args", argument));
+        if !process.cwd().is_absolute() {
+            return Err(Error::config("Cwd must be an absolute path"));
+        }
+        Ok(ProcessPlan {
+            arguments: arguments.collect::<Result<_>>()?,
+            environment: Environment::plan(process.env().as_deref())?,
+            cwd: process.cwd().clone(),
+            user: User::plan(
+                process.user(),
+                mappings,
+                rootless,
+                spec.annotations().as_ref(),
+            )?,
+            capabilities: Capabilities::plan(process.capabilities().as_ref()),
+            no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            rlimits: Rlimits::plan(process)?,
+            oom_score_adj: OomScoreAdj::plan(process.oom_score_adj(), rootless)?,
+            lsm: Lsm::plan(process, Modules::look)?,
+            scheduler: Scheduler::plan(process.scheduler().as_ref())?,
+            io_priority: IoPriority::plan(process.io_priority().as_ref())?,
+            cpu_affinity: CpuAffinity::plan(process.exec_cpu_affinity().as_ref())?,
+            terminal: process.terminal().unwrap_or(false),
+            console_size: console::plan_size(process)?,
+        })
+    }
+
+    /// What needs the privileges of before the user changes, then the user. From here on the process has no more rights
+    /// than its program will have.
+    pub(crate) fn become_user(&self, procfs: &Procfs) -> Result<()> {
+        if self.no_new_privileges {
+            prctl::set_no_new_privs()?;
+        }
+        self.scheduler.apply()?;
+        self.io_priority.apply()?;
+        // The label takes effect at execve(2), but the file is out of reach for another user.
+        self.lsm.apply(procfs)?;
+        console::give_standard_streams(self.user.uid)?;
+        // CAP_SETPCAP goes with the user, so the bounding set is cut first; the others are kept over the change.
+        self.capabilities.apply_bounding()?;
+        ids::keep_capabilities(true)?;
+        // A directory that only root may enter can still be the working directory, and one that only the user may.
+        let entered = self.enter_cwd();
+        self.user.apply()?;
+        if entered.is_err() {
+            self.enter_cwd()?;
+        }
+        self.check_cwd()?;
+        self.capabilities.apply()?;
+        ids::keep_capabilities(false)
+    }
+
+    /// A missing working directory is made, as runc does; where it cannot be, entering it says why.
+    pub(crate) fn make_cwd(&self, rootfs: &Rootfs) {
+        if let Err(error) = rootfs.directory(&self.cwd) {
+            crate::log::debug(format_args!("making the working directory: {error}"));
+        }
+    }
+
+    fn enter_cwd(&self) -> Result<()> {
+        rustix::process::chdir(&self.cwd).map_err(|errno| {
+            let cwd = self.cwd.display();
+            Error::os(
+                format!("chdir to cwd ({cwd:?}) set in config.json failed"),
+                errno,
+            )
+        })
+    }
+
+    /// A working directory through a leaked descriptor of the host would lie outside the container's root
+    /// (CVE-2024-21626); the kernel then has no path for it.
+    fn check_cwd(&self) -> Result<()> {
+        let here = rustix::process::getcwd(Vec::new());
+        match here {
+            Ok(here) if here.as_bytes().starts_with(b"/") => Ok(()),
+            Ok(_) | Err(Errno::NOENT) => Err(Error::new(
+                ErrorKind::InvalidConfig,
+                "current working directory is outside of container mount namespace root -- possible container breakout detected",
+            )),
+            Err(errno) => Err(Error::os("getcwd()", errno)),
+        }
+    }
+
+    /// HOME, where the environment wants one and does not have it, from the container's /etc/passwd.
+    pub(crate) fn full_environment(&self, rootfs: &Rootfs) -> Result<Environment> {
+        let mut environment = self.environment.clone();
+        if environment.lacks_home {
+            let home = match rootfs.open("/etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK) {
+                Ok(passwd) => user_database::home_of(passwd, self.user.uid)?,
+                Err(error) if fs::is_missing(&error) => None,
+                Err(error) => {
+                    crate::log::debug(format_args!("no HOME from /etc/passwd: {error}"));
+                    None
+                }
+            };
+            environment.set("HOME", home.as_deref().unwrap_or("/"))?;
+        }
+        Ok(environment)
+    }
+
+    /// The file to execute, looked for as execvp(3) would, with the container's PATH and the user's rights.
+    pub(crate) fn find_executable(&self, environment: &Environment) -> Result<CString> {
+        let name = self
+            .arguments
+            .first()
+            .map(CString::as_c_str)
+            .unwrap_or_default();
+        let shown = name.to_string_lossy();
+        if name.to_bytes().contains(&b'/') {
+            return match executable(name) {
+                Ok(()) => Ok(name.to_owned()),
+                Err(Errno::NOENT) => Err(not_executable(format!(
+                    "exec: {shown:?}: stat {shown}: {}",
+                    errno_text(Errno::NOENT)
+                ))),
+                Err(errno) => Err(not_executable(format!(
+                    "exec: {shown:?}: {}",
+                    errno_text(errno)
+                ))),
+            };
+        }
+        let path = environment.get("PATH").unwrap_or_default();
+        for directory in path.split(|byte| *byte == b':') {
+            let directory = if directory.is_empty() {
+                b"."
+            } else {
+                directory
+            };
+            let file = CString::new([directory, b"/", name.to_bytes()].concat());
+            let Ok(file) = file else { continue };
+            if !name.is_empty() && executable(&file).is_ok() {
+                return Ok(file);
+            }
+        }
+        Err(not_executable(format!(
+            "exec: {shown:?}: executable file not found in $PATH"
+        )))
+    }
+
+    /// The last step: the limits, which could be too tight for anything after them, and the program.
+    pub(crate) fn execute(
+        &self,
+        path: &CStr,
+        environment: &Environment,
+        passed: &PassedFds,
+    ) -> Result<()> {
+        passed.apply()?;
+        self.rlimits.apply()?;
+        match process::execve(path, &self.arguments, &environment.variables) {
+            Ok(never) => match never {},
+            Err(errno) => {
+                let path = path.to_string_lossy();
+                Err(not_executable(format!(
+                    "exec {path}: {}",
+                    errno_text(errno)
+                )))
+            }
+        }
+    }
+}
+
+fn not_executable(text: String) -> Error {
+    Error::new(ErrorKind::Process, text)
+}
+
+/// Whether the file can be executed: EISDIR for a directory and EACCES otherwise, as Go's LookPath tells it.
+fn executable(path: &CStr) -> std::result::Result<(), Errno> {
+    let stat = rustix::fs::stat(path)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    let flags = rustix::fs::AtFlags::EACCESS;
+    match rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::EXEC_OK, flags) {
+        // A kernel without faccessat2(2): the mode bits have to do, the kernel judges at execve(2) anyway.
+        Err(Errno::NOSYS | Errno::PERM) if stat.st_mode & 0o111 != 0 => Ok(()),
+        Err(Errno::NOSYS | Errno::PERM) => Err(Errno::ACCESS),
+        other => other,
+    }
+}
+
+fn c_string(what: &str, text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::config(format!("{what} has a NUL byte")))
+}

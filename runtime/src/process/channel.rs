@@ -1,0 +1,173 @@
+//! The socket between parent and child: who says what, and when.
+//!
+//! ```text
+//!   child                                  parent
+//!   (stage)  Stage pid            -->      takes pid as init's, reaps the stage
+//!   (init)   MapIds               -->      writes uid_map and gid_map
+//!                                 <--      Go
+//!            NetDevices           -->      moves the devices into init's network namespace
+//!                                 <--      Go with their addresses
+//!            RuntimeHooks         -->      runs prestart and createRuntime hooks
+//!                                 <--      Go
+//!            Console + master     -->      passes it on to the console socket, or keeps it
+//!            Ready                -->      saves state.json, writes the pid file
+//!                                 <--      Go (or end of the socket: the parent is dead, so ends the child)
+//!            end of the socket    -->      the program runs, or waits for `start`
+//!   (any)    Failed text          -->      gives up with this error
+//! ```
+//!
+//! A message is one packet: a tag and a payload. Only one child at a time waits for an answer.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::socket;
+
+/// What a child says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Request {
+    /// The stage has made init, which has this pid for the parent.
+    Stage(i32),
+    MapIds,
+    NetDevices,
+    RuntimeHooks,
+    /// Comes with the master of the terminal.
+    Console,
+    Ready,
+    /// The child cannot go on; the text is the error's.
+    Failed(String),
+}
+
+/// Room for the longest message: an error text or a list of addresses.
+const LONGEST: usize = 64 << 10;
+
+impl Request {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Request::Stage(pid) => [&[b'S'], &pid.to_ne_bytes()[..]].concat(),
+            Request::MapIds => vec![b'M'],
+            Request::NetDevices => vec![b'N'],
+            Request::RuntimeHooks => vec![b'H'],
+            Request::Console => vec![b'C'],
+            Request::Ready => vec![b'R'],
+            Request::Failed(text) => {
+                let text = text.as_bytes();
+                [b"F", &text[..text.len().min(LONGEST - 1)]].concat()
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Request> {
+        match bytes {
+            [b'S', pid @ ..] => Some(Request::Stage(i32::from_ne_bytes(pid.try_into().ok()?))),
+            [b'M'] => Some(Request::MapIds),
+            [b'N'] => Some(Request::NetDevices),
+            [b'H'] => Some(Request::RuntimeHooks),
+            [b'C'] => Some(Request::Console),
+            [b'R'] => Some(Request::Ready),
+            [b'F', text @ ..] => Some(Request::Failed(String::from_utf8_lossy(text).into_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// A new pair of ends.
+pub(super) fn pair() -> Result<(ParentEnd, ChildEnd)> {
+    let (parent, child) = socket::seqpacket_pair()?;
+    Ok((ParentEnd(parent), ChildEnd(child)))
+}
+
+/// The parent's end.
+#[derive(Debug)]
+pub(crate) struct ParentEnd(OwnedFd);
+
+impl ParentEnd {
+    /// The next request, with the descriptor that came with it. `None`: all children have closed their end.
+    pub(super) fn receive(&self) -> Result<Option<(Request, Option<OwnedFd>)>> {
+        let mut buffer = vec![0; LONGEST];
+        let (length, mut fds) = socket::receive(&self.0, &mut buffer)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        match Request::decode(&buffer[..length]) {
+            Some(request) => Ok(Some((request, fds.pop()))),
+            None => Err(Error::new(
+                ErrorKind::Process,
+                "unknown message from the child",
+            )),
+        }
+    }
+
+    /// Lets the child go on, with what it asked for.
+    pub(super) fn go(&self, payload: &[u8]) -> Result<()> {
+        socket::send(&self.0, &[b"G", payload].concat(), &[])
+    }
+}
+
+/// The child's end.
+#[derive(Debug)]
+pub(super) struct ChildEnd(OwnedFd);
+
+impl ChildEnd {
+    /// Says something that needs no answer.
+    pub(super) fn say(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        socket::send(&self.0, &request.encode(), fd.as_slice())
+    }
+
+    /// Says something and waits for the answer.
+    ///
+    /// # Errors
+    /// The parent is gone: then this child has no reason to live on.
+    pub(super) fn call(&self, request: &Request) -> Result<Vec<u8>> {
+        self.say(request, None)?;
+        let mut buffer = vec![0; LONGEST];
+        let (length, _) = socket::receive(&self.0, &mut buffer)?;
+        match buffer.get(..length) {
+            Some([b'G', payload @ ..]) => Ok(payload.to_vec()),
+            _ => Err(Error::new(ErrorKind::Process, "vzrun has gone away")),
+        }
+    }
+
+    /// Tells the parent why this child ends.
+    pub(super) fn failed(&self, error: &Error) -> Result<()> {
+        self.say(&Request::Failed(error.to_string()), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_survive_the_way() {
+        for request in [
+            Request::Stage(4711),
+            Request::MapIds,
+            Request::NetDevices,
+            Request::RuntimeHooks,
+            Request::Console,
+            Request::Ready,
+            Request::Failed("words: reason".into()),
+        ] {
+            assert_eq!(Request::decode(&request.encode()), Some(request));
+        }
+        for junk in [&b""[..], b"x", b"S1", b"MM"] {
+            assert_eq!(Request::decode(junk), None);
+        }
+    }
+
+    #[test]
+    fn the_end_of_one_side_is_seen_by_the_other() {
+        let (parent, child) = pair().unwrap();
+        child.say(&Request::Ready, None).unwrap();
+        drop(child);
+        assert_eq!(
+            parent.receive().unwrap().map(|(request, _)| request),
+            Some(Request::Ready)
+        );
+        assert!(parent.receive().unwrap().is_none());
+        let (parent, child) = pair().unwrap();
+        drop(parent);
+        assert!(child.call(&Request::Ready).is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! The container's first process, from its birth to its program: one straight line. Each step says why it stands where
+//! it does.
+
+use std::ffi::CString;
+
+use rustix::io::Errno;
+
+use super::channel::{ChildEnd, Request};
+use super::parent::{Birth, Outside};
+use crate::error::{Context, Error, Result};
+use crate::hooks::Point;
+use crate::setup::console::Console;
+use crate::setup::environment::Environment;
+use crate::setup::namespaces::{self, Stage, kind};
+use crate::setup::net_devices::Moved;
+use crate::setup::rootfs::Rootfs;
+use crate::sys::fs::{self, OFlags};
+use crate::sys::{ids, namespace, netlink, prctl, process, signal};
+
+/// The name by which a container that is created and not yet started is known (comm of proc_pid_comm(5)).
+pub(crate) const NAME: &std::ffi::CStr = c"vzrun:[2:INIT]";
+
+/// Init's life. Comes back only with an error: the program takes the process over.
+pub(super) fn live(
+    birth: &Birth<'_>,
+    outside: Outside,
+    channel: &ChildEnd,
+    stage: Option<Stage>,
+) -> Result<()> {
+    let (environment, path) =
+        set_up(birth, outside, channel, stage).map_err(|error| match error.kind() {
+            // The words that engines look for come first.
+            crate::error::ErrorKind::Process if error.to_string().starts_with("exec") => error,
+            _ => error.wrap("error during container init"),
+        })?;
+
+    // The parent's death no longer kills this process, so that it can leave a created container behind. Until it has
+    // answered, its end is still seen at the socket.
+    prctl::set_parent_death_signal(0)?;
+    channel.call(&Request::Ready)?;
+
+    if let Some(fifo) = &birth.fifo {
+        wait_for_start(birth, fifo)?;
+    }
+    let plan = birth.plan;
+    if plan.hooks.has(Point::StartContainer) {
+        let state = birth.state.json("created", birth.procfs.own_pid()?);
+        plan.hooks
+            .run(Point::StartContainer, &state, Some(&environment.variables))?;
+    }
+    plan.process.execute(&path, &environment, birth.passed_fds)
+}
+
+/// Everything between birth and readiness.
+fn set_up(
+    birth: &Birth<'_>,
+    outside: Outside,
+    channel: &ChildEnd,
+    stage: Option<Stage>,
+) -> Result<(Environment, CString)> {
+    let plan = birth.plan;
+    let procfs = birth.procfs;
+    // A parent that waits in the foreground has blocked all signals.
+    signal::reset();
+    prctl::set_name(NAME)?;
+    // Should vzrun be killed, a half-made container goes with it.
+    prctl::set_parent_death_signal(libc::SIGKILL)?;
+    // The modes of what is made below are meant literally.
+    process::umask(0);
+
+    // The user namespace comes first: all rights in the others follow from it.
+    let own_user = plan.namespaces.has(kind::USER);
+    match stage {
+        // The stage has joined what is joined, and its user namespace is this process's, unless it has cloned a new one.
+        Some(stage) if stage.clone & kind::USER == 0 => {}
+        _ if plan.namespaces.is_new(kind::USER) => {
+            channel.call(&Request::MapIds)?;
+            become_root()?;
+        }
+        _ => {
+            if !outside.namespaces.is_empty() {
+                // What is joined has processes in it that could look into this one.
+                prctl::set_dumpable(false)?;
+                if own_user {
+                    plan.process.rlimits.raise(None)?;
+                }
+            }
+            namespaces::join(&outside.namespaces)?;
+            if own_user {
+                become_root()?;
+            }
+        }
+    }
+    if !own_user {
+        // With full rights over the host's limits; in a user namespace the parent has done it.
+        plan.process.rlimits.raise(None)?;
+    }
+    if plan.namespaces.is_new(kind::CGROUP) {
+        // Its root is the cgroup that this process was born into.
+        namespace::unshare(kind::CGROUP)?;
+    }
+    process::setsid()?;
+    // New keys carry the label, so the label comes before the keyring.
+    plan.process.lsm.apply_to_keys(procfs)?;
+    plan.keyring.apply()?;
+    if plan.namespaces.is_new(kind::NETWORK) {
+        netlink::loopback_up()?;
+    }
+    if !plan.net_devices.is_empty() {
+        let moved = channel.call(&Request::NetDevices)?;
+        Moved::from_bytes(&moved)?.configure()?;
+    }
+    plan.hostname.apply()?;
+    // In the container's namespaces, but through the host's procfs: nothing of the container can be in its place.
+    plan.sysctl.apply(procfs)?;
+
+    // The file system. All paths below the root are resolved in it; nothing is visible to others yet.
+    let tree = match outside.rootfs {
+        Some(tree) => tree,
+        None => plan.rootfs.open()?,
+    };
+    let rootfs = plan.rootfs.attach(tree)?;
+    let finish = plan
+        .mounts
+        .apply(&rootfs, outside.mounts, &birth.cgroup_view)?;
+    if let Some(devices) = &plan.devices {
+        devices.apply(&rootfs)?;
+    }
+    // The hooks see the mounts, and may still change the root: it is made read-only after them.
+    if plan.hooks.has(Point::Prestart) || plan.hooks.has(Point::CreateRuntime) {
+        channel.call(&Request::RuntimeHooks)?;
+    }
+    if plan.hooks.has(Point::CreateContainer) {
+        let state = birth.state.json("creating", procfs.own_pid()?);
+        plan.hooks.run(Point::CreateContainer, &state, None)?;
+    }
+    let console = console(birth, &rootfs, channel)?;
+    finish.apply()?;
+    plan.protected_paths.apply(&rootfs)?;
+    plan.rootfs.enter(&rootfs)?;
+
+    // From here on `/` is the container's. The program is looked for as its user will see it.
+    plan.personality.apply()?;
+    plan.memory_policy.apply()?;
+    if let Some(console) = console {
+        console.take()?;
+    }
+    let environment = plan.process.full_environment(&rootfs)?;
+    // A missing working directory is made, so the root becomes read-only only after that.
+    plan.process.make_cwd(&rootfs);
+    plan.rootfs.apply_readonly(&rootfs)?;
+    plan.process.become_user(procfs)?;
+    let path = plan.process.find_executable(&environment)?;
+    Ok((environment, path))
+}
+
+/// In a new or joined user namespace: its root.
+pub(super) fn become_root() -> Result<()> {
+    match ids::set_groups(&[]) {
+        // Denied where an ordinary user has made the namespace (user_namespaces(7)).
+        Err(error) if error.errno() != Some(Errno::PERM) => return Err(error),
+        _ => {}
+    }
+    ids::set_gid(0)?;
+    ids::set_uid(0)?;
+    // A change of ids clears it.
+    prctl::set_parent_death_signal(libc::SIGKILL)
+}
+
+/// Makes the terminal in the container's own devpts and hands its master to the parent.
+fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Option<Console>> {
+    use std::os::fd::AsFd;
+    let process = &birth.plan.process;
+    if !process.terminal {
+        return Ok(None);
+    }
+    let console = Console::open(rootfs.as_fd(), process.console_size)?;
+    console.mount_on_dev_console(rootfs.as_fd())?;
+    channel.say(&Request::Console, Some(console.master.as_fd()))?;
+    Ok(Some(console))
+}
+
+/// Blocks until `start` opens the fifo for reading, and lets it go on by a byte.
+fn wait_for_start(birth: &Birth<'_>, fifo: &std::os::fd::OwnedFd) -> Result<()> {
+    let writer = birth
+        .procfs
+        .reopen(fifo, OFlags::WRONLY)
+        .context(|| "opening exec.fifo")?;
+    fs::write_once(writer, b"0")
+}
+
+/// Tells the parent; once that has gone (after create), whoever reads the log.
+pub(super) fn report(channel: &ChildEnd, error: &Error) {
+    if channel.failed(error).is_err() {
+        crate::log::error(format_args!("{error}"));
+    }
+}

@@ -1,0 +1,289 @@
+//! The parent's side of a birth: forks, and serves the child until it is ready.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::Pid;
+
+use super::channel::{self, ParentEnd, Request};
+use super::exec::Join;
+use super::{init, stage};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hooks::Point;
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::setup::console;
+use crate::setup::listen_fds::PassedFds;
+use crate::setup::mounts::{CgroupView, Opened};
+use crate::setup::namespaces::kind;
+use crate::spec::HookState;
+use crate::sys::fork::{self, Child, Fork};
+use crate::sys::fs::{self, OFlags};
+use crate::sys::pidfd;
+use crate::sys::process;
+use crate::sys::procfs::Procfs;
+
+/// Everything that parent and child know. The child has it because it is a fork.
+pub(crate) struct Birth<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) host: &'a Host,
+    pub(crate) procfs: &'a Procfs,
+    /// Where the child is born; `None`: where the caller is.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    pub(crate) cgroup_view: CgroupView,
+    /// What hooks are told.
+    pub(crate) state: &'a HookState,
+    /// The exec.fifo (O_PATH); `None`: the program runs as soon as the child is let go.
+    pub(crate) fifo: Option<OwnedFd>,
+    pub(crate) passed_fds: &'a PassedFds,
+    /// A connected console socket; `None`: the master is kept for the caller.
+    pub(crate) console_socket: Option<OwnedFd>,
+}
+
+/// Opened by the parent before the fork.
+pub(super) struct Outside {
+    pub(super) namespaces: Vec<(u64, OwnedFd)>,
+    pub(super) mounts: Opened,
+    /// The root's tree, where the child could not get at it.
+    pub(super) rootfs: Option<OwnedFd>,
+}
+
+/// Whose child it is, and so what it may ask for.
+pub(super) enum Duties<'a> {
+    /// A container's first process.
+    Init(Birth<'a>),
+    /// One that joins a container.
+    Exec(Join<'a>),
+}
+
+/// A child that lives and may have questions.
+pub(crate) struct Newborn<'a> {
+    duties: Duties<'a>,
+    /// The container's init; before that is there, the stage.
+    pub(crate) child: Child,
+    channel: ParentEnd,
+    /// The master of the terminal, where the caller serves it.
+    pub(crate) master: Option<OwnedFd>,
+    /// A stage has been born, and the process proper not yet.
+    staged: bool,
+    /// Set once the child is on its own: until then it does not outlive this value.
+    released: bool,
+}
+
+impl<'a> Birth<'a> {
+    /// Forks.
+    pub(crate) fn fork(self) -> Result<Newborn<'a>> {
+        let new_user = self.plan.namespaces.is_new(kind::USER);
+        let mut outside = Outside {
+            namespaces: self.plan.namespaces.open()?,
+            mounts: self
+                .plan
+                .mounts
+                .open_outside(new_user, self.host, self.procfs)?,
+            rootfs: None,
+        };
+        if new_user && self.host.privileged() {
+            outside.rootfs = Some(self.plan.rootfs.open()?);
+        }
+        let (ours, theirs) = channel::pair()?;
+        match fork::clone3(self.plan.birth.first, self.cgroup, false)? {
+            Fork::Child => fork::exit_after(|| {
+                drop(ours);
+                let result = match self.plan.birth.stage {
+                    Some(stage) => stage::live(&self, stage, outside, &theirs),
+                    None => init::live(&self, outside, &theirs, None),
+                };
+                match result {
+                    Ok(()) => 0,
+                    Err(error) => {
+                        init::report(&theirs, &error);
+                        1
+                    }
+                }
+            }),
+            Fork::Parent(child) => {
+                drop((theirs, outside));
+                let staged = self.plan.birth.stage.is_some();
+                Ok(Newborn::new(Duties::Init(self), child, ours, staged))
+            }
+        }
+    }
+}
+
+impl<'a> Newborn<'a> {
+    pub(super) fn new(
+        duties: Duties<'a>,
+        child: Child,
+        channel: ParentEnd,
+        staged: bool,
+    ) -> Newborn<'a> {
+        Newborn {
+            duties,
+            child,
+            channel,
+            master: None,
+            staged,
+            released: false,
+        }
+    }
+
+    /// Serves the child's requests until it says that it is ready.
+    ///
+    /// # Errors
+    /// What the child reports, or how it died; it is gone and reaped then.
+    pub(crate) fn serve(&mut self) -> Result<()> {
+        if !self.staged {
+            self.prepare()?;
+        }
+        loop {
+            let Some((request, fd)) = self.channel.receive()? else {
+                return Err(self.died());
+            };
+            match (request, &self.duties) {
+                (Request::Failed(text), _) => return Err(Error::new(ErrorKind::Process, text)),
+                (Request::Stage(pid), _) if self.staged => self.adopt(pid)?,
+                (
+                    Request::MapIds,
+                    Duties::Init(Birth {
+                        plan, procfs, host, ..
+                    }),
+                ) => {
+                    plan.mappings.apply(procfs, self.child.pid, host)?;
+                    self.channel.go(&[])?;
+                }
+                (Request::NetDevices, Duties::Init(birth)) => {
+                    self.channel.go(&self.move_net_devices(birth)?)?;
+                }
+                (Request::RuntimeHooks, Duties::Init(birth)) => {
+                    self.run_hooks(birth)?;
+                    self.channel.go(&[])?;
+                }
+                (Request::Console, _) => self.console(fd)?,
+                (Request::Ready, _) if !self.staged => return Ok(()),
+                (request, _) => {
+                    let text = format!("unexpected message from the child: {request:?}");
+                    return Err(Error::new(ErrorKind::Process, text));
+                }
+            }
+        }
+    }
+
+    /// Lets the child go on to its program, or to wait for `start`.
+    pub(crate) fn go(&self) -> Result<()> {
+        self.channel.go(&[])
+    }
+
+    /// The child is on its own from here on.
+    pub(crate) fn leave(&mut self) {
+        self.released = true;
+    }
+
+    /// Waits until the program runs: the child's end of the socket is closed by its execve(2).
+    ///
+    /// # Errors
+    /// What the child reports when the program cannot be run.
+    pub(crate) fn wait_for_exec(&self) -> Result<()> {
+        match self.channel.receive()? {
+            None => Ok(()),
+            Some((Request::Failed(text), _)) => Err(Error::new(ErrorKind::Process, text)),
+            Some((request, _)) => {
+                let text = format!("unexpected message from the child: {request:?}");
+                Err(Error::new(ErrorKind::Process, text))
+            }
+        }
+    }
+
+    /// What only the parent may do to the process, done while that is busy with its own.
+    fn prepare(&self) -> Result<()> {
+        let (process, procfs, raise) = match &self.duties {
+            // In its user namespace it cannot raise a limit of the host any more.
+            Duties::Init(birth) => (
+                &birth.plan.process,
+                birth.procfs,
+                birth.plan.namespaces.is_new(kind::USER),
+            ),
+            Duties::Exec(join) => (join.process, join.procfs, false),
+        };
+        if raise {
+            process.rlimits.raise(Some(self.child.pid))?;
+        }
+        process.oom_score_adj.apply(procfs, self.child.pid)
+    }
+
+    /// The stage has made the process proper, as our child, and ends.
+    fn adopt(&mut self, pid: i32) -> Result<()> {
+        let pid = Pid::from_raw(pid)
+            .ok_or_else(|| Error::new(ErrorKind::Process, "the stage named no process"))?;
+        // It is our child and not reaped, so its number is still its own.
+        let proper = Child {
+            pid,
+            pidfd: pidfd::pidfd_open(pid)?,
+        };
+        let stage = std::mem::replace(&mut self.child, proper);
+        self.staged = false;
+        process::wait(&stage.pidfd)?;
+        self.prepare()
+    }
+
+    fn move_net_devices(&self, birth: &Birth<'_>) -> Result<Vec<u8>> {
+        let path = format!("/proc/{}/ns/net", self.child.pid);
+        let namespace = fs::open(path, OFlags::RDONLY)?;
+        birth
+            .plan
+            .net_devices
+            .collect_and_move(namespace.as_fd())?
+            .to_bytes()
+    }
+
+    fn run_hooks(&self, birth: &Birth<'_>) -> Result<()> {
+        let pid = self.child.pid.as_raw_nonzero().get();
+        let state = birth.state.json("creating", pid);
+        for point in [Point::Prestart, Point::CreateRuntime] {
+            birth.plan.hooks.run(point, &state, None)?;
+        }
+        Ok(())
+    }
+
+    fn console(&mut self, master: Option<OwnedFd>) -> Result<()> {
+        let master =
+            master.ok_or_else(|| Error::new(ErrorKind::Process, "the child sent no terminal"))?;
+        let socket = match &self.duties {
+            Duties::Init(birth) => &birth.console_socket,
+            Duties::Exec(join) => &join.console_socket,
+        };
+        match socket {
+            Some(socket) => console::send_console(socket.as_fd(), master.as_fd()),
+            None => {
+                self.master = Some(master);
+                Ok(())
+            }
+        }
+    }
+
+    fn died(&self) -> Error {
+        let how = match process::wait(&self.child.pidfd) {
+            Ok(exit) => exit.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let text =
+            format!("container process died before it was ready ({how}, possibly OOM-killed)");
+        Error::new(ErrorKind::Process, text)
+    }
+}
+
+/// A birth that fails leaves no process.
+impl Drop for Newborn<'_> {
+    fn drop(&mut self) {
+        if self.released {
+            return;
+        }
+        // It may have ended already; then there is only the reaping.
+        let _ = pidfd::send_signal(&self.child.pidfd, libc::SIGKILL);
+        let _ = process::wait(&self.child.pidfd);
+    }
+}
+
+/// Opens a console socket and connects to it, before the container is in sight.
+pub(crate) fn connect_console(path: &std::path::Path) -> Result<OwnedFd> {
+    crate::sys::socket::connect(path, rustix::net::SocketType::STREAM)
+        .context(|| "connecting to the console socket")
+}

@@ -1,0 +1,79 @@
+//! The process between parent and init, where the kernel demands one (see `Namespaces::birth`): it enters what must be
+//! entered first, makes init as its own sibling, tells its pid, and ends.
+
+use super::channel::{ChildEnd, Request};
+use super::init;
+use super::parent::{Birth, Outside};
+use crate::error::{Context, Result};
+use crate::setup::namespaces::{self, Stage, kind};
+use crate::sys::fork::{self, Fork};
+use crate::sys::{namespace, poll, prctl, signal};
+
+/// The stage's life.
+pub(super) fn live(
+    birth: &Birth<'_>,
+    stage: Stage,
+    mut outside: Outside,
+    channel: &ChildEnd,
+) -> Result<()> {
+    signal::reset();
+    prctl::set_parent_death_signal(libc::SIGKILL)?;
+    let plan = birth.plan;
+    let joined = std::mem::take(&mut outside.namespaces);
+    let joins_user = plan.namespaces.is_joined(kind::USER);
+    if joins_user {
+        plan.process.rlimits.raise(None)?;
+        // From here on processes of that user namespace could look into this one.
+        prctl::set_dumpable(false)?;
+    }
+    namespaces::join(&joined)?;
+    if plan.birth.first & kind::USER != 0 {
+        channel.call(&Request::MapIds)?;
+        init::become_root()?;
+    } else if joins_user {
+        init::become_root()?;
+    }
+    if stage.unshare_time {
+        namespace::unshare(kind::TIME)?;
+        if let Some(offsets) = &plan.time_offsets {
+            birth
+                .procfs
+                .write_self("timens_offsets", offsets)
+                .context(|| "setting linux.timeOffsets")?;
+        }
+    }
+    make_sibling(stage.clone, channel, || {
+        init::live(birth, outside, channel, Some(stage))
+    })
+}
+
+/// Makes the process proper as a child of this one's parent, and tells the parent its pid. The new process begins only
+/// when that has been said: the end of a pipe tells it, so that its own first word comes second.
+pub(super) fn make_sibling(
+    namespaces: u64,
+    channel: &ChildEnd,
+    live: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let (said, hold) = poll::pipe()?;
+    match fork::clone3(namespaces, None, true)? {
+        Fork::Parent(proper) => {
+            drop(said);
+            let pid = proper.pid.as_raw_nonzero().get();
+            channel.say(&Request::Stage(pid), None)?;
+            drop(hold);
+            Ok(())
+        }
+        Fork::Child => fork::exit_after(|| {
+            drop(hold);
+            let _ = rustix::io::retry_on_intr(|| rustix::io::read(&said, &mut [0u8; 1]));
+            drop(said);
+            match live() {
+                Ok(()) => 0,
+                Err(error) => {
+                    init::report(channel, &error);
+                    1
+                }
+            }
+        }),
+    }
+}

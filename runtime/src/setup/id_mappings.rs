@@ -1,0 +1,233 @@
+//! linux.uidMappings and linux.gidMappings: the id maps of a new user namespace (user_namespaces(7)).
+
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use rustix::process::Pid;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::spec;
+use crate::sys::fork::{self, Fork};
+use crate::sys::fs::{self, OFlags};
+use crate::sys::process;
+use crate::sys::procfs::Procfs;
+
+/// One line of a map: `size` ids from `container` on are those from `host` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) container: u32,
+    pub(crate) host: u32,
+    pub(crate) size: u32,
+}
+
+/// The maps of a user namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct IdMappings {
+    pub(crate) uids: Vec<Range>,
+    pub(crate) gids: Vec<Range>,
+}
+
+/// The kernel takes 340 lines at most (user_namespaces(7)).
+const MAX_LINES: usize = 340;
+
+impl IdMappings {
+    /// Reads a pair of maps.
+    pub(crate) fn plan(
+        uids: Option<&Vec<spec::LinuxIdMapping>>,
+        gids: Option<&Vec<spec::LinuxIdMapping>>,
+    ) -> Result<IdMappings> {
+        Ok(IdMappings {
+            uids: ranges(uids).context(|| "uidMappings")?,
+            gids: ranges(gids).context(|| "gidMappings")?,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.uids.is_empty() && self.gids.is_empty()
+    }
+
+    /// The host's ids of the container's root.
+    pub(crate) fn root(&self) -> Option<(u32, u32)> {
+        Some((host_id(&self.uids, 0)?, host_id(&self.gids, 0)?))
+    }
+
+    /// Writes the maps of a process that has just been born into a new user namespace.
+    ///
+    /// Root writes them itself. An ordinary user asks newuidmap(1) and newgidmap(1); where those are missing or refuse,
+    /// the one map that the kernel allows without them is used: the caller's own id as the container's root.
+    pub(crate) fn apply(&self, procfs: &Procfs, pid: Pid, host: &Host) -> Result<()> {
+        if host.privileged() || self.write(procfs, pid).is_ok() {
+            return if host.privileged() {
+                self.write(procfs, pid)
+            } else {
+                Ok(())
+            };
+        }
+        if self.only(host) {
+            return self.write_single(procfs, pid, host);
+        }
+        let by_tools = map_with("newuidmap", pid, &self.uids)
+            .and_then(|()| map_with("newgidmap", pid, &self.gids));
+        by_tools.or_else(|error| {
+            crate::log::warn(format_args!("{error}; mapping only the caller's own id"));
+            self.write_single(procfs, pid, host).map_err(|_| error)
+        })
+    }
+
+    fn write(&self, procfs: &Procfs, pid: Pid) -> Result<()> {
+        procfs.write_pid(pid, "gid_map", lines(&self.gids))?;
+        procfs.write_pid(pid, "uid_map", lines(&self.uids))
+    }
+
+    /// The maps are exactly one id each, and it is the caller's own.
+    fn only(&self, host: &Host) -> bool {
+        let own =
+            |ranges: &[Range], id| matches!(ranges, [range] if range.size == 1 && range.host == id);
+        own(&self.uids, host.euid) && own(&self.gids, host.egid)
+    }
+
+    fn write_single(&self, procfs: &Procfs, pid: Pid, host: &Host) -> Result<()> {
+        let first = |ranges: &[Range]| ranges.first().map_or(0, |range| range.container);
+        // An unprivileged process must give up setgroups(2) before it may write a gid map.
+        procfs.write_pid(pid, "setgroups", "deny")?;
+        procfs.write_pid(
+            pid,
+            "gid_map",
+            format!("{} {} 1\n", first(&self.gids), host.egid),
+        )?;
+        procfs.write_pid(
+            pid,
+            "uid_map",
+            format!("{} {} 1\n", first(&self.uids), host.euid),
+        )
+    }
+
+    /// A user namespace with these maps, for an id-mapped mount (mount_setattr(2) MOUNT_ATTR_IDMAP).
+    pub(crate) fn namespace(&self, procfs: &Procfs, host: &Host) -> Result<OwnedFd> {
+        let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .call(|| "pipe2(O_CLOEXEC)")?;
+        let child = match fork::clone3(libc::CLONE_NEWUSER as u64, None, false)? {
+            Fork::Child => fork::exit_after(|| {
+                drop(theirs);
+                // Lives until the parent closes its end.
+                let _ = rustix::io::read(&ours, &mut [0u8; 1]);
+                0
+            }),
+            Fork::Parent(child) => child,
+        };
+        let opened = self.apply(procfs, child.pid, host).and_then(|()| {
+            let path = format!("/proc/{}/ns/user", child.pid);
+            fs::open(path, OFlags::RDONLY)
+        });
+        drop(theirs);
+        process::wait(&child.pidfd)?;
+        opened
+    }
+}
+
+fn ranges(list: Option<&Vec<spec::LinuxIdMapping>>) -> Result<Vec<Range>> {
+    let list: Vec<Range> = list
+        .into_iter()
+        .flatten()
+        .map(|m| Range {
+            container: m.container_id(),
+            host: m.host_id(),
+            size: m.size(),
+        })
+        .collect();
+    if list.len() > MAX_LINES {
+        return Err(Error::config(format!(
+            "{} lines; the kernel takes {MAX_LINES}",
+            list.len()
+        )));
+    }
+    for range in &list {
+        let past = |start: u32| start.checked_add(range.size.saturating_sub(1)).is_none();
+        if range.size == 0 || past(range.container) || past(range.host) {
+            return Err(Error::config(format!(
+                "containerID {}, hostID {}, size {} is not a range of ids",
+                range.container, range.host, range.size
+            )));
+        }
+    }
+    Ok(list)
+}
+
+/// The host's id of a container's id.
+pub(crate) fn host_id(ranges: &[Range], id: u32) -> Option<u32> {
+    ranges.iter().find_map(|range| {
+        let offset = id.checked_sub(range.container)?;
+        (offset < range.size).then(|| range.host + offset)
+    })
+}
+
+fn lines(ranges: &[Range]) -> String {
+    ranges
+        .iter()
+        .map(|r| format!("{} {} {}\n", r.container, r.host, r.size))
+        .collect()
+}
+
+/// newuidmap(1) or newgidmap(1).
+fn map_with(tool: &str, pid: Pid, ranges: &[Range]) -> Result<()> {
+    let mut command = Command::new(tool);
+    command.arg(pid.to_string());
+    for range in ranges {
+        command.args([range.container, range.host, range.size].map(|n| n.to_string()));
+    }
+    let output = command.output().context(|| {
+        format!("running {tool} (package uidmap) to map more than one id as an ordinary user")
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::new(
+        ErrorKind::Process,
+        format!(
+            "{tool} {pid} failed ({}): {said}; see /etc/subuid and /etc/subgid",
+            output.status
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_through_a_map() {
+        let map = [
+            Range {
+                container: 0,
+                host: 100_000,
+                size: 10,
+            },
+            Range {
+                container: 1000,
+                host: 5,
+                size: 1,
+            },
+        ];
+        for (id, host) in [
+            (0, Some(100_000)),
+            (9, Some(100_009)),
+            (10, None),
+            (1000, Some(5)),
+            (1001, None),
+        ] {
+            assert_eq!(host_id(&map, id), host, "{id}");
+        }
+        assert_eq!(lines(&map), "0 100000 10\n1000 5 1\n");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (container, host, size) in [(0u32, 0u32, 0u32), (u32::MAX, 0, 2), (0, u32::MAX, 2)] {
+            let json = format!(r#"[{{"containerID":{container},"hostID":{host},"size":{size}}}]"#);
+            let list: Vec<spec::LinuxIdMapping> = serde_json::from_str(&json).unwrap();
+            assert!(ranges(Some(&list)).is_err(), "{json}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Bind mounts, id-mapped ones among them.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::Mount;
+use crate::error::{Context, Result};
+use crate::host::Host;
+use crate::setup::rootfs::Rootfs;
+use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::mount::{self, MountAttr, attr};
+use crate::sys::procfs::Procfs;
+
+/// A detached copy of the source, in the parent; with its maps when it is id-mapped.
+pub(super) fn open(m: &Mount, idmapped: bool, host: &Host, procfs: &Procfs) -> Result<OwnedFd> {
+    let tree = clone_source(m)?;
+    // The copy still belongs to the peer groups of the host's mounts; slave is what the child's mounts are.
+    let slave = MountAttr {
+        propagation: mount::propagation::SLAVE,
+        ..MountAttr::default()
+    };
+    mount::mount_setattr(&tree, true, &slave)?;
+    if idmapped {
+        let namespace = m
+            .mappings
+            .namespace(procfs, host)
+            .context(|| "making the user namespace for the mount's uidMappings and gidMappings")?;
+        let change = MountAttr {
+            set: attr::IDMAP,
+            userns_fd: namespace.as_raw_fd().unsigned_abs().into(),
+            ..MountAttr::default()
+        };
+        mount::mount_setattr(&tree, m.options.idmap == Some(true), &change)
+            .context(|| "id-mapping the mount (the file system may not support it)")?;
+    }
+    Ok(tree)
+}
+
+fn clone_source(m: &Mount) -> Result<OwnedFd> {
+    let mut flags = OFlags::PATH;
+    flags.set(OFlags::NOFOLLOW, m.options.source_nofollow);
+    let source = fs::open(&m.source, flags)?;
+    mount::clone_tree(source, "", m.options.recursive)
+}
+
+/// Mounts it: the attributes are set before anybody can see the mount.
+pub(super) fn apply(m: &Mount, rootfs: &Rootfs, outside: Option<OwnedFd>) -> Result<OwnedFd> {
+    let tree = match outside {
+        Some(tree) => tree,
+        None => clone_source(m)?,
+    };
+    if m.options.has_attributes() {
+        mount::mount_setattr(&tree, false, &m.options.attributes)?;
+    }
+    let place = place(m, rootfs, &tree)?;
+    mount::move_mount(&tree, place)?;
+    Ok(tree)
+}
+
+/// The destination, of the same kind as the source: a directory on a directory, anything else on a file.
+pub(super) fn place(m: &Mount, rootfs: &Rootfs, tree: &OwnedFd) -> Result<OwnedFd> {
+    if m.options.destination_nofollow
+        && let Ok(fd) = rootfs.open(&m.destination, OFlags::PATH | OFlags::NOFOLLOW)
+    {
+        return Ok(fd);
+    }
+    if fs::file_type(&fs::fstat(tree)?) == FileType::Directory {
+        rootfs.directory(&m.destination)
+    } else {
+        rootfs.file(&m.destination)
+    }
+}

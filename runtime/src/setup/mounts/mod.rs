@@ -1,0 +1,380 @@
+//! mounts: what is mounted below the root, in the order of the list.
+
+mod bind;
+mod cgroup;
+mod copy_up;
+mod filesystem;
+
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::setup::id_mappings::IdMappings;
+use crate::setup::lsm::MountLabel;
+use crate::setup::mount_options::{self, Options};
+use crate::setup::rootfs::Rootfs;
+use crate::spec;
+use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::mount::{self, MountAttr, attr};
+use crate::sys::procfs::Procfs;
+
+/// One entry of `mounts` in kernel terms.
+#[derive(Debug)]
+struct Mount {
+    destination: PathBuf,
+    source: PathBuf,
+    fstype: String,
+    options: Options,
+    /// Its own maps, for an id-mapped mount.
+    mappings: IdMappings,
+}
+
+/// All of `mounts`.
+#[derive(Debug)]
+pub(crate) struct Mounts {
+    list: Vec<Mount>,
+    label: Option<MountLabel>,
+    /// For a mount of type `cgroup`.
+    cgroup_namespace: bool,
+}
+
+/// What the parent has opened for the entries of the list, where the child could not.
+pub(crate) type Opened = Vec<Option<OwnedFd>>;
+
+impl Mounts {
+    /// `container` are the maps of the container's own user namespace, for plain `idmap`.
+    pub(crate) fn plan(
+        spec: &spec::Spec,
+        bundle: &Path,
+        container: &IdMappings,
+        cgroup_namespace: bool,
+    ) -> Result<Mounts> {
+        let mut list = Vec::new();
+        for (index, entry) in spec.mounts().iter().flatten().enumerate() {
+            let mount = plan_one(entry, bundle, container)
+                .context(|| format!("mounts[{index}] ({})", entry.destination().display()))?;
+            list.push(mount);
+        }
+        let label = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.mount_label().as_ref());
+        let label = MountLabel::plan(label, spec.annotations().as_ref())?;
+        Ok(Mounts {
+            list,
+            label,
+            cgroup_namespace,
+        })
+    }
+
+    /// Whether `/dev` is the host's by bind mount: then no device nodes are made in it.
+    pub(crate) fn binds_dev(&self) -> bool {
+        self.list
+            .iter()
+            .any(|m| m.options.bind && m.destination == Path::new("/dev"))
+    }
+
+    /// Opens, in the parent, what the child cannot: id-mapped sources always, and every source of a bind mount where
+    /// the child's root will be an ordinary user of the host, who may not get there.
+    pub(crate) fn open_outside(
+        &self,
+        new_user_namespace: bool,
+        host: &Host,
+        procfs: &Procfs,
+    ) -> Result<Opened> {
+        self.list
+            .iter()
+            .map(|m| {
+                let idmapped = m.options.idmap.is_some() || !m.mappings.is_empty();
+                if !idmapped && !(m.options.bind && new_user_namespace && host.privileged()) {
+                    return Ok(None);
+                }
+                bind::open(m, idmapped, host, procfs)
+                    .context(|| m.title())
+                    .map(Some)
+            })
+            .collect()
+    }
+
+    /// Mounts everything. What must become read-only only after all mounts are made is left to [`Finish::apply`].
+    pub(crate) fn apply(
+        &self,
+        rootfs: &Rootfs,
+        mut opened: Opened,
+        cgroup: &CgroupView,
+    ) -> Result<Finish> {
+        let mut finish = Finish(Vec::new());
+        for (index, m) in self.list.iter().enumerate() {
+            let outside = opened.get_mut(index).and_then(Option::take);
+            self.apply_one(m, rootfs, outside, cgroup, &mut finish)
+                .context(|| m.title())?;
+        }
+        Ok(finish)
+    }
+
+    fn apply_one(
+        &self,
+        m: &Mount,
+        rootfs: &Rootfs,
+        outside: Option<OwnedFd>,
+        cgroup: &CgroupView,
+        finish: &mut Finish,
+    ) -> Result<()> {
+        let tree = if m.options.remount {
+            let place = rootfs.open(&m.destination, OFlags::PATH)?;
+            mount::mount_setattr(&place, false, &m.options.attributes)?;
+            place
+        } else if m.options.bind {
+            bind::apply(m, rootfs, outside)?
+        } else if m.fstype == "cgroup" || m.fstype == "cgroup2" {
+            cgroup::apply(m, rootfs, cgroup, self.cgroup_namespace)?
+        } else {
+            filesystem::apply(m, rootfs, self.label.as_ref(), finish)?
+        };
+        if m.options.recursive_attributes != MountAttr::default() {
+            mount::mount_setattr(&tree, true, &m.options.recursive_attributes)?;
+        }
+        for (propagation, recursive) in &m.options.propagation {
+            let change = MountAttr {
+                propagation: *propagation,
+                ..MountAttr::default()
+            };
+            mount::mount_setattr(&tree, *recursive, &change)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the container's cgroup is to be seen, for a mount of type `cgroup`.
+#[derive(Debug, Default)]
+pub(crate) struct CgroupView {
+    /// The mount point of cgroup2 on the host.
+    pub(crate) mount: PathBuf,
+    /// The container's cgroup below it.
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// Mounts that become read-only at the end, so that places for other mounts could be made in them.
+#[derive(Debug)]
+pub(crate) struct Finish(Vec<OwnedFd>);
+
+impl Finish {
+    pub(crate) fn apply(self) -> Result<()> {
+        let readonly = MountAttr {
+            set: attr::RDONLY,
+            ..MountAttr::default()
+        };
+        self.0
+            .iter()
+            .try_for_each(|tree| mount::mount_setattr(tree, false, &readonly))
+    }
+}
+
+impl Mount {
+    fn title(&self) -> String {
+        let source = if self.source.as_os_str().is_empty() {
+            self.fstype.clone()
+        } else {
+            self.source.display().to_string()
+        };
+        format!(
+            "error mounting {source:?} to rootfs at {:?}",
+            self.destination.display().to_string()
+        )
+    }
+}
+
+fn plan_one(entry: &spec::Mount, bundle: &Path, container: &IdMappings) -> Result<Mount> {
+    let destination = entry.destination();
+    if destination.as_os_str().is_empty() {
+        return Err(Error::config("destination is empty"));
+    }
+    if !destination.is_absolute() {
+        crate::log::warn(format_args!(
+            "mount destination {} is not absolute, support for it will be removed",
+            destination.display()
+        ));
+    }
+    let destination = clean(destination);
+    let mut options = mount_options::parse(entry.options().as_deref().unwrap_or_default())?;
+    let fstype = entry.typ().clone().unwrap_or_default();
+    // As in runc: the type `bind` alone makes a bind mount, too.
+    options.bind |= fstype == "bind";
+    if fstype.is_empty() && !options.bind && !options.remount {
+        return Err(Error::config(
+            "no type, and none of the options bind, rbind and remount",
+        ));
+    }
+    let source = entry.source().clone().unwrap_or_default();
+    if options.bind && !options.remount && source.as_os_str().is_empty() {
+        return Err(Error::config("a bind mount needs a source"));
+    }
+    let source = if options.bind {
+        bundle.join(source)
+    } else {
+        source
+    };
+    let mut mappings =
+        IdMappings::plan(entry.uid_mappings().as_ref(), entry.gid_mappings().as_ref())?;
+    if mappings.uids.is_empty() != mappings.gids.is_empty() {
+        return Err(Error::config(
+            "id-mapped mounts need both uidMappings and gidMappings",
+        ));
+    }
+    if !mappings.is_empty() && !options.bind {
+        return Err(Error::config("id-mapped mounts must be bind mounts"));
+    }
+    if options.idmap.is_some() && mappings.is_empty() {
+        if container.is_empty() {
+            return Err(Error::config(
+                "the option idmap needs uidMappings and gidMappings on the mount or a user namespace",
+            ));
+        }
+        mappings = container.clone();
+    }
+    let mount = Mount {
+        destination,
+        source,
+        fstype,
+        options,
+        mappings,
+    };
+    check_inside_proc(&mount)?;
+    Ok(mount)
+}
+
+/// Makes the path absolute and takes `.` and `..` out by their text, as runc does.
+fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            _ => {}
+        }
+    }
+    cleaned
+}
+
+/// Only files that tools like lxcfs replace may be mounted over inside /proc, and only a procfs at /proc: anything else
+/// could feed a container's own data to later writes of labels and settings.
+fn check_inside_proc(m: &Mount) -> Result<()> {
+    const ALLOWED: [&str; 11] = [
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    ];
+    let Ok(inside) = m.destination.strip_prefix("/proc") else {
+        return Ok(());
+    };
+    if inside.as_os_str().is_empty() {
+        let procfs_bind = m.options.bind && m.source == Path::new("/proc");
+        if m.fstype == "proc" || procfs_bind {
+            return Ok(());
+        }
+        return Err(Error::config(
+            "\"/proc\" cannot be mounted because it is not of type proc",
+        ));
+    }
+    if ALLOWED.iter().any(|name| Path::new(name) == inside) {
+        return Ok(());
+    }
+    let path = m.destination.display();
+    Err(Error::config(format!(
+        "{path:?} cannot be mounted because it is inside /proc"
+    )))
+}
+
+/// The place for a procfs or sysfs: a real directory, never a link (CVE-2019-19921).
+fn ordinary_directory(m: &Mount, rootfs: &Rootfs) -> Result<OwnedFd> {
+    let parent = m.destination.parent().unwrap_or(Path::new("/"));
+    let name = m
+        .destination
+        .file_name()
+        .ok_or_else(|| Error::config("the root filesystem itself cannot be mounted over"))?;
+    let parent = rootfs.directory(parent)?;
+    match fs::lstatat(&parent, name) {
+        Ok(stat) if fs::file_type(&stat) != FileType::Directory => {
+            let fstype = &m.fstype;
+            return Err(Error::config(format!(
+                "filesystem {fstype:?} must be mounted on ordinary directory"
+            )));
+        }
+        Ok(_) => {}
+        Err(error) if fs::is_missing(&error) => fs::mkdirat(&parent, name, 0o755)?,
+        Err(error) => return Err(error),
+    }
+    fs::openat(
+        &parent,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY,
+        0,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(json: &str) -> Result<Mounts> {
+        let spec: spec::Spec = serde_json::from_str(json).unwrap();
+        Mounts::plan(&spec, Path::new("/b"), &IdMappings::default(), true)
+    }
+
+    #[test]
+    fn sources_and_destinations() {
+        let mounts = plan(
+            r#"{"mounts":[{"destination":"a/../b/./c","type":"bind","source":"x"},
+                          {"destination":"/d","source":"/y","options":["rbind"]},
+                          {"destination":"/proc","type":"proc","source":"proc"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(mounts.list[0].destination, Path::new("/b/c"));
+        assert_eq!(mounts.list[0].source, Path::new("/b/x"));
+        assert_eq!(mounts.list[1].source, Path::new("/y"));
+        assert!(mounts.list[1].options.recursive);
+        assert_eq!(mounts.list[2].source, Path::new("proc"));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (entry, words) in [
+            (
+                r#"{"destination":"/proc","type":"tmpfs"}"#,
+                "not of type proc",
+            ),
+            (
+                r#"{"destination":"/x/../proc/self","type":"tmpfs"}"#,
+                "inside /proc",
+            ),
+            (r#"{"destination":"/x"}"#, "no type"),
+            (r#"{"destination":"/x","type":"bind"}"#, "needs a source"),
+            (
+                r#"{"destination":"/x","type":"bind","source":"/","options":["idmap"]}"#,
+                "idmap",
+            ),
+            (
+                r#"{"destination":"/x","type":"tmpfs","uidMappings":[{"size":1}],"gidMappings":[{"size":1}]}"#,
+                "must be bind",
+            ),
+        ] {
+            let error = plan(&format!(r#"{{"mounts":[{entry}]}}"#))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(words), "{entry}: {error}");
+        }
+        let lxcfs = r#"{"mounts":[{"destination":"/proc/meminfo","type":"bind","source":"/m"}]}"#;
+        assert!(plan(lxcfs).is_ok());
+    }
+}

@@ -1,0 +1,316 @@
+//! root: the container's root directory, and the only way to paths below it.
+//!
+//! Every path of the container is resolved with the root's descriptor as `/` (openat2 RESOLVE_IN_ROOT) and used as the
+//! descriptor that came out; a link that is swapped in meanwhile changes nothing.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+use crate::spec;
+use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::mount::{self, MountAttr, attr, propagation};
+use crate::sys::process;
+
+/// root and linux.rootfsPropagation in kernel terms.
+#[derive(Debug)]
+pub(crate) struct RootfsPlan {
+    /// The absolute path of the root directory on the host.
+    pub(crate) path: PathBuf,
+    readonly: bool,
+    propagation: u64,
+    propagation_recursive: bool,
+    pub(crate) no_pivot: bool,
+}
+
+impl RootfsPlan {
+    /// A relative path is one below the bundle.
+    pub(crate) fn plan(spec: &spec::Spec, bundle: &Path, no_pivot: bool) -> Result<RootfsPlan> {
+        let root = spec
+            .root()
+            .as_ref()
+            .ok_or_else(|| Error::config("root is missing"))?;
+        if root.path().as_os_str().is_empty() {
+            return Err(Error::config("root.path is empty"));
+        }
+        let word = spec
+            .linux()
+            .as_ref()
+            .and_then(|l| l.rootfs_propagation().as_deref());
+        let (propagation, propagation_recursive) = propagation_of(word.unwrap_or(""))?;
+        Ok(RootfsPlan {
+            path: bundle.join(root.path()),
+            readonly: root.readonly().unwrap_or(false),
+            propagation,
+            propagation_recursive,
+            no_pivot,
+        })
+    }
+
+    /// A detached copy of the root directory's mounts. Runs where the path can be reached: in the parent when the
+    /// container's root user could not, else in the child.
+    pub(crate) fn open(&self) -> Result<OwnedFd> {
+        let opened = fs::open(&self.path, OFlags::PATH | OFlags::DIRECTORY)
+            .context(|| "opening the root filesystem")?;
+        mount::clone_tree(opened, "", true)
+    }
+
+    /// Cuts the new mount namespace off from the host's and puts the root's tree on top of its `/`, where it can be
+    /// reached without any path.
+    pub(crate) fn attach(&self, tree: OwnedFd) -> Result<Rootfs> {
+        let change = |propagation| MountAttr {
+            propagation,
+            ..MountAttr::default()
+        };
+        mount::mount_setattr_path(c"/", true, &change(self.propagation))
+            .context(|| "setting the propagation of the new mount namespace")?;
+        if self.propagation == propagation::SHARED {
+            // What is mounted on `/` from here on must not appear on the host.
+            mount::mount_setattr_path(c"/", false, &change(propagation::PRIVATE))?;
+        }
+        mount::mount_setattr(&tree, true, &change(self.propagation))?;
+        if self.propagation == propagation::SHARED || !self.propagation_recursive {
+            // pivot_root(2) refuses a new root that is shared; its own propagation is set when it is the root.
+            mount::mount_setattr(&tree, false, &change(propagation::PRIVATE))?;
+        }
+        let host_root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?;
+        mount::move_mount(&tree, host_root).context(|| "mounting the root filesystem")?;
+        Ok(Rootfs { fd: tree })
+    }
+
+    /// Makes the tree the root of the mount namespace and leaves the host's behind.
+    pub(crate) fn enter(&self, rootfs: &Rootfs) -> Result<()> {
+        process::fchdir(&rootfs.fd)?;
+        if self.no_pivot {
+            // The host's root stays mounted underneath: less isolation, asked for on a ramfs root, which cannot pivot.
+            hide_host_procfs_and_sysfs()?;
+            process::chroot(".")?;
+        } else {
+            mount::pivot_root_here()?;
+            // The old root now lies on top of the new one; what is unmounted in it must not travel to the host.
+            let slave = MountAttr {
+                propagation: propagation::SLAVE,
+                ..MountAttr::default()
+            };
+            mount::mount_setattr_path(c".", true, &slave)?;
+            mount::umount_detach(".")?;
+        }
+        process::chdir("/")?;
+        if self.propagation == propagation::SHARED {
+            let shared = MountAttr {
+                propagation: self.propagation,
+                ..MountAttr::default()
+            };
+            mount::mount_setattr_path(c"/", self.propagation_recursive, &shared)?;
+        }
+        Ok(())
+    }
+
+    /// root.readonly, once nothing more has to be made in it.
+    pub(crate) fn apply_readonly(&self, rootfs: &Rootfs) -> Result<()> {
+        if !self.readonly {
+            return Ok(());
+        }
+        let readonly = MountAttr {
+            set: attr::RDONLY,
+            ..MountAttr::default()
+        };
+        mount::mount_setattr(&rootfs.fd, false, &readonly)
+            .context(|| "making the root filesystem read-only")
+    }
+}
+
+/// Without pivot_root(2) the container could find its way to mounts of the host. Those that it could not have made for
+/// itself, procfs and sysfs without masked paths, are taken away.
+fn hide_host_procfs_and_sysfs() -> Result<()> {
+    let mountinfo = fs::openat(fs::CWD, "/proc/self/mountinfo", OFlags::RDONLY, 0)?;
+    let mountinfo = fs::read_to_end(mountinfo, 64 << 20)?;
+    for line in String::from_utf8_lossy(&mountinfo).lines() {
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(place) = left.split(' ').nth(4) else {
+            continue;
+        };
+        if right.starts_with("proc ") || right.starts_with("sysfs ") {
+            // Below another one that has just gone, or one of the container's own, it is not there any more.
+            if let Err(error) = mount::umount_detach(place) {
+                crate::log::debug(format_args!("{error}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// linux.rootfsPropagation; slave where it is not given, so that mounts of the host arrive and none leave.
+fn propagation_of(word: &str) -> Result<(u64, bool)> {
+    match word {
+        "" | "rslave" => Ok((propagation::SLAVE, true)),
+        "slave" => Ok((propagation::SLAVE, false)),
+        "private" => Ok((propagation::PRIVATE, false)),
+        "rprivate" => Ok((propagation::PRIVATE, true)),
+        "shared" => Ok((propagation::SHARED, false)),
+        "rshared" => Ok((propagation::SHARED, true)),
+        "unbindable" => Ok((propagation::UNBINDABLE, false)),
+        "runbindable" => Ok((propagation::UNBINDABLE, true)),
+        other => Err(Error::config(format!(
+            "linux.rootfsPropagation={other:?} is not a propagation"
+        ))),
+    }
+}
+
+/// The root of the container's file system.
+#[derive(Debug)]
+pub(crate) struct Rootfs {
+    fd: OwnedFd,
+}
+
+impl AsFd for Rootfs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Rootfs {
+    /// The container's `/` of a process that has entered it.
+    pub(crate) fn here() -> Result<Rootfs> {
+        Ok(Rootfs {
+            fd: fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?,
+        })
+    }
+
+    /// Opens what is at a path of the container.
+    pub(crate) fn open(&self, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd> {
+        fs::open_in_root(&self.fd, path, flags)
+    }
+
+    /// What is at a path, or `None` where there is nothing.
+    pub(crate) fn find(&self, path: impl AsRef<Path>) -> Result<Option<OwnedFd>> {
+        match self.open(path, OFlags::PATH) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(error) if fs::is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The directory at a path; made, with those above it, where it is missing.
+    pub(crate) fn directory(&self, path: &Path) -> Result<OwnedFd> {
+        self.place(path, FileType::Directory)
+    }
+
+    /// The file at a path, for mounting on it; an empty one is made, with the directories above, where it is missing.
+    pub(crate) fn file(&self, path: &Path) -> Result<OwnedFd> {
+        self.place(path, FileType::RegularFile)
+    }
+
+    fn place(&self, path: &Path, kind: FileType) -> Result<OwnedFd> {
+        let mut path = path.to_owned();
+        // A link to nowhere is followed to where it points, so that the target is made: images ship
+        // /etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf. As many links as the kernel follows.
+        for _ in 0..40 {
+            match self.open(&path, OFlags::PATH) {
+                Ok(fd) => return Ok(fd),
+                Err(error) if fs::is_missing(&error) => {}
+                Err(error) => return Err(error),
+            }
+            let (parent, name) = split(&path)?;
+            let parent_fd = self.make_directories(&parent)?;
+            match fs::readlinkat(&parent_fd, &name) {
+                Ok(target) => path = parent.join(target.to_string_lossy().as_ref()),
+                Err(_) => return make(parent_fd, &name, kind),
+            }
+        }
+        Err(Error::os(
+            format!("resolving {}", path.display()),
+            rustix::io::Errno::LOOP,
+        ))
+    }
+
+    fn make_directories(&self, path: &Path) -> Result<OwnedFd> {
+        if let Some(fd) = self.find(path)? {
+            return Ok(fd);
+        }
+        self.place(path, FileType::Directory)
+    }
+}
+
+/// Makes the last component and opens what was made; never through a link that came in between.
+fn make(parent: OwnedFd, name: &Path, kind: FileType) -> Result<OwnedFd> {
+    let exists = |error: &Error| error.errno() == Some(rustix::io::Errno::EXIST);
+    let flags = if kind == FileType::Directory {
+        match fs::mkdirat(&parent, name, 0o755) {
+            Err(error) if !exists(&error) => return Err(error),
+            _ => OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY,
+        }
+    } else {
+        match fs::openat(
+            &parent,
+            name,
+            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW,
+            0o644,
+        ) {
+            Err(error) if !exists(&error) => return Err(error),
+            _ => OFlags::PATH | OFlags::NOFOLLOW,
+        }
+    };
+    fs::openat(&parent, name, flags, 0)
+}
+
+/// The directory above and the last name of a path of the container. `..` as last component has no name of its own.
+fn split(path: &Path) -> Result<(PathBuf, PathBuf)> {
+    match path.components().next_back() {
+        Some(Component::Normal(name)) => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new("/")
+            } else {
+                parent
+            };
+            Ok((parent.to_owned(), PathBuf::from(name)))
+        }
+        _ => Err(Error::config(format!(
+            "{} does not name a file or directory",
+            path.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (PathBuf, Rootfs) {
+        let name = format!(
+            "vzrun-rootfs-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        let fd = fs::open(&path, OFlags::PATH | OFlags::DIRECTORY).unwrap();
+        (path, Rootfs { fd })
+    }
+
+    #[test]
+    fn missing_places_are_made_inside_whatever_links_say() {
+        let (path, rootfs) = root();
+        std::os::unix::fs::symlink("/outside/deep", path.join("absolute")).unwrap();
+        std::os::unix::fs::symlink("../../../up", path.join("relative")).unwrap();
+        rootfs.directory(Path::new("/a/b/c")).unwrap();
+        rootfs.file(Path::new("/absolute/file")).unwrap();
+        rootfs.file(Path::new("/relative")).unwrap();
+        for made in ["a/b/c", "outside/deep/file", "up"] {
+            assert!(path.join(made).exists(), "{made}");
+        }
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn loops_and_nameless_paths_are_errors() {
+        let (path, rootfs) = root();
+        std::os::unix::fs::symlink("loop", path.join("loop")).unwrap();
+        assert!(rootfs.directory(Path::new("/loop")).is_err());
+        assert!(rootfs.file(Path::new("/no/..")).is_err());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}

@@ -1,0 +1,41 @@
+//! The state of a container as hooks get it on stdin (runtime-spec, "State").
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// The document. `root` is the path of the root filesystem, as crun adds it for hooks that work on it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HookState {
+    pub(crate) oci_version: String,
+    pub(crate) id: String,
+    pub(crate) status: &'static str,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) pid: i32,
+    pub(crate) bundle: String,
+    pub(crate) root: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(pid: &i32) -> bool {
+    *pid == 0
+}
+
+impl HookState {
+    /// The JSON at this point of the container's life.
+    pub(crate) fn json(&self, status: &'static str, pid: i32) -> String {
+        let now = HookState {
+            status,
+            pid,
+            ..self.clone()
+        };
+        // A map with string keys and plain values cannot fail to serialise.
+        serde_json::to_string(&now).unwrap_or_default()
+    }
+}
