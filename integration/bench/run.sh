@@ -1,0 +1,75 @@
+#!/bin/bash
+# run.sh: measures vzrun, crun, runc, youki and the floor side by side and writes
+# the results into README.md. README.md tells what is measured and how to read it.
+#   VZRUN=FILE              the vzrun to measure (default: built here)
+#   VZRUN_BENCH_YOUKI=FILE  the youki (default: ~/.cargo/bin/youki, when there)
+#   ROUNDS=N CONTAINERS=N   how often the quick cases are done (200), how many containers `list` shows (1000)
+#   ONLY_PRINT=1            print the results, leave README.md as it is
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+repo=$(dirname "$(dirname "$here")")
+
+if [ "${1:-}" = inside ]; then
+    shift
+    # In the test environment: /tmp is a tmpfs of this run's own.
+    "$here/bundle.sh" /tmp/bench >&2
+    programs=("floor=$3" "vzrun=$4" "crun=$(command -v crun)" "runc=$(command -v runc)")
+    [ -z "${5:-}" ] || programs+=("youki=$5")
+    for program in "${programs[@]:1}"; do
+        echo "- ${program%%=*}: $("${program#*=}" --version | paste -sd' ')"
+    done
+    echo
+    echo "Load before: $(cut -d' ' -f1-3 /proc/loadavg)."
+    status=0
+    "$6" /tmp/bench "$1" "$2" "${programs[@]}" >/tmp/bench/table || status=$?
+    echo "Load after: $(cut -d' ' -f1-3 /proc/loadavg)."
+    echo
+    cat /tmp/bench/table
+    exit "$status"
+fi
+
+say() { echo "bench: $*" >&2; }
+rounds=${ROUNDS:-200} containers=${CONTAINERS:-1000}
+
+mapfile -t built < <(cd "$repo" && hack/build floor measure)
+[ "${#built[@]}" = 2 ] || { say "floor and measure were not built"; exit 1; }
+vzrun=${VZRUN:-}
+if [ -z "$vzrun" ]; then
+    vzrun=$(cd "$repo" && hack/build vzrun)
+    [ -n "$vzrun" ] || { say "vzrun was not built"; exit 1; }
+fi
+vzrun=$(realpath "$vzrun")
+
+youki=${VZRUN_BENCH_YOUKI:-$HOME/.cargo/bin/youki}
+binds=(--bind "$(dirname "$vzrun")")
+if [ -x "$youki" ]; then
+    binds+=(--bind "$(dirname "$(realpath "$youki")")")
+    youki=$(realpath "$youki")
+else
+    say "NO YOUKI in this measurement: $youki is not there (cargo install youki, or set VZRUN_BENCH_YOUKI)"
+    youki=
+fi
+
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+{
+    echo "$(date -u +%F), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores, Linux $(uname -r)," \
+        "commit $(git -C "$repo" rev-parse --short HEAD)$(git -C "$repo" diff --quiet HEAD -- runtime || echo ' and what is not committed')."
+    [ -n "$youki" ] || printf '\nyouki was not there.\n'
+    echo
+} >"$out"
+status=0
+"$repo/hack/env" run "${binds[@]}" -- "$here/run.sh" inside "$rounds" "$containers" \
+    "${built[0]}" "$vzrun" "$youki" "${built[1]}" >>"$out" || status=$?
+cat "$out"
+[ -z "${ONLY_PRINT:-}" ] || exit "$status"
+
+# Between the markers, and nothing else of the file.
+awk -v results="$out" '
+    /^<!-- results end -->$/ { inside = 0 }
+    !inside { print }
+    /^<!-- results -->$/ { inside = 1; print ""; while ((getline line < results) > 0) print line; print "" }
+' "$here/README.md" >"$here/README.md.new"
+mv "$here/README.md.new" "$here/README.md"
+say "the results are in integration/bench/README.md"
+exit "$status"
