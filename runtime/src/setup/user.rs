@@ -157,10 +157,10 @@ fn is_mapped(mappings: &[spec::LinuxIdMapping], id: u32) -> bool {
     })
 }
 
-/// runc's words, with the property and the id in front.
+/// runc's words, with the property in front.
 fn unmapped(property: &str, kind: &str, id: u32) -> Error {
     Error::config(format!(
-        "{property} {id}: cannot set {kind} to unmapped user in user namespace"
+        "{property}: cannot set{kind} to unmapped {kind} {id} in user namespace"
     ))
 }
 
@@ -182,14 +182,17 @@ mod tests {
         let (uids, gids) = (mapping(0, 10), mapping(5, 1));
         for (json, wrong) in [
             (r#"{"uid":9,"gid":5}"#, None),
-            (r#"{"uid":10,"gid":5}"#, Some("set uid to unmapped")),
-            (r#"{"uid":0,"gid":4}"#, Some("set gid to unmapped")),
-            (r#"{"uid":0,"gid":6}"#, Some("set gid to unmapped")),
+            (r#"{"uid":10,"gid":5}"#, Some("setuid to unmapped uid 10")),
+            (r#"{"uid":0,"gid":4}"#, Some("setgid to unmapped gid 4")),
+            (r#"{"uid":0,"gid":6}"#, Some("setgid to unmapped gid 6")),
             (
                 r#"{"uid":0,"gid":5,"additionalGids":[5,7]}"#,
-                Some("additionalGids 7"),
+                Some("additionalGids: cannot setgid to unmapped gid 7"),
             ),
-            (r#"{"uid":4294967295,"gid":5}"#, Some("uid 4294967295")),
+            (
+                r#"{"uid":4294967295,"gid":5}"#,
+                Some("unmapped uid 4294967295"),
+            ),
         ] {
             let mappings = Mappings {
                 uids: &uids,
