@@ -38,13 +38,15 @@ if [ -z "$vzrun" ]; then
     vzrun=$(cd "$repo" && hack/build vzrun)
     [ -n "$vzrun" ] || { say "vzrun was not built"; exit 1; }
 fi
-vzrun=$(realpath "$vzrun")
 
+# Copies, for the test environment sees the repository but not the rest of the machine.
+copies=$repo/target/bench
+mkdir -p "$copies"
+cp "$vzrun" "$copies/vzrun"
 youki=${VZRUN_BENCH_YOUKI:-$HOME/.cargo/bin/youki}
-binds=(--bind "$(dirname "$vzrun")")
 if [ -x "$youki" ]; then
-    binds+=(--bind "$(dirname "$(realpath "$youki")")")
-    youki=$(realpath "$youki")
+    cp "$youki" "$copies/youki"
+    youki=$copies/youki
 else
     say "NO YOUKI in this measurement: $youki is not there (cargo install youki, or set VZRUN_BENCH_YOUKI)"
     youki=
@@ -54,13 +56,13 @@ out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 {
     echo "$(date -u +%F), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores, Linux $(uname -r)," \
-        "commit $(git -C "$repo" rev-parse --short HEAD)$(git -C "$repo" diff --quiet HEAD -- runtime || echo ' and what is not committed')."
+        "commit $(git -C "$repo" rev-parse --short HEAD)$([ -z "$(git -C "$repo" status --porcelain runtime)" ] || echo ' and what was not committed')."
     [ -n "$youki" ] || printf '\nyouki was not there.\n'
     echo
 } >"$out"
 status=0
-"$repo/hack/env" run "${binds[@]}" -- "$here/run.sh" inside "$rounds" "$containers" \
-    "${built[0]}" "$vzrun" "$youki" "${built[1]}" >>"$out" || status=$?
+"$repo/hack/env" run -- "$here/run.sh" inside "$rounds" "$containers" \
+    "${built[0]}" "$copies/vzrun" "$youki" "${built[1]}" >>"$out" || status=$?
 cat "$out"
 [ -z "${ONLY_PRINT:-}" ] || exit "$status"
 
