@@ -19,8 +19,7 @@ pub(crate) struct PassedFds {
 }
 
 impl PassedFds {
-    /// For a container's init: $LISTEN_FDS, if it is meant for this process, and `--preserve-fds`. To be called before
-    /// anything is opened, or one of our own descriptors could be taken for one that the caller forgot.
+    /// For a container's init: $LISTEN_FDS, if it is meant for this process, and `--preserve-fds`.
     pub(crate) fn for_init(preserve: u32) -> Result<PassedFds> {
         let own = std::process::id();
         let (listen, names) = listen_fds(own, |name| std::env::var(name).ok());
@@ -36,7 +35,7 @@ impl PassedFds {
         let first = FIRST.saturating_add(listen);
         for number in 0..preserve {
             let fd = first.saturating_add(number);
-            if !is_open(fd) {
+            if !is_passed(fd) {
                 let text = format!(
                     "unable to stat preserved-fd {number} (of {preserve}): \
                      stat /proc/self/fd/{fd}: no such file or directory"
@@ -79,7 +78,7 @@ fn listen_fds(own: u32, variable: impl Fn(&str) -> Option<String>) -> (u32, Opti
     match (number("LISTEN_PID"), number("LISTEN_FDS")) {
         (Some(pid), Some(count)) if pid == own && count > 0 => {
             // A count that is wrong must not make a descriptor of ours one of the container's.
-            let open = (0..count).take_while(|n| is_open(FIRST.saturating_add(*n)));
+            let open = (0..count).take_while(|n| is_passed(FIRST.saturating_add(*n)));
             let open = u32::try_from(open.count()).unwrap_or(0);
             (open, variable("LISTEN_FDNAMES"))
         }
@@ -87,8 +86,8 @@ fn listen_fds(own: u32, variable: impl Fn(&str) -> Option<String>) -> (u32, Opti
     }
 }
 
-fn is_open(fd: u32) -> bool {
-    process::inherited(raw(fd)).is_ok()
+fn is_passed(fd: u32) -> bool {
+    process::survived_exec(raw(fd))
 }
 
 /// A descriptor number that is too large is open nowhere.

@@ -86,6 +86,14 @@ pub(crate) fn inherited(fd: RawFd) -> Result<()> {
         .call(|| format!("fcntl({fd}, F_GETFD)"))
 }
 
+/// Whether a descriptor was passed by the caller of the program: all that the program opens itself is close-on-exec.
+pub(crate) fn survived_exec(fd: RawFd) -> bool {
+    // SAFETY: the borrow lasts for this one query only.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_getfd(borrowed)
+        .is_ok_and(|flags| !flags.contains(rustix::io::FdFlags::CLOEXEC))
+}
+
 /// Clears FD_CLOEXEC on a descriptor by its number.
 pub(crate) fn keep_on_exec(fd: RawFd) -> Result<()> {
     // SAFETY: the borrow lasts for this one call only.
