@@ -241,7 +241,7 @@ fn a_list_of_cpus_may_have_ranges() {
 
 #[test]
 fn a_list_of_cpus_that_is_wrong_is_refused() {
-    differs!(Crun, "takes a comma at the end");
+    differs!(Runc | Crun, "takes a comma at the end");
     differs!(Runc < (1, 3), "does not know execCPUAffinity");
     for list in ["1-0", "x", "0,", "-1"] {
         affinity_of_exec(json!({"final": list})).fails();
