@@ -1,13 +1,13 @@
 //! A bundle: root filesystem, config.json, and a state root, in a directory of the test's own.
 
-use crate::{Call, Container, Output, default_config, host, rootfs, rootless_config};
+use crate::{Call, Container, Output, default_config, host, rootfs, rootless_config, wait_exit};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A bundle in a directory of its own, which holds:
 /// `bundle/` (config.json, rootfs), `root/` (for `--root`), `io/` (captured output), and whatever
@@ -224,11 +224,15 @@ impl Bundle {
         });
     }
 
-    /// What there still is of it on the host: processes, mounts, cgroups, state directories.
+    /// What there still is of it on the host: processes, mounts, cgroups, state directories. A
+    /// process that has been killed may take a moment to be gone, and gets it.
     pub fn leftovers(&self) -> Vec<String> {
-        let processes = host::processes_of(&self.home)
-            .into_iter()
-            .map(|p| format!("process {p}"));
+        let stays = |process: &String| {
+            let pid = process.split(' ').next().and_then(|pid| pid.parse().ok());
+            !wait_exit(pid.unwrap(), Duration::from_secs(5))
+        };
+        let processes = host::processes_of(&self.home).into_iter().filter(stays);
+        let processes = processes.map(|p| format!("process {p}"));
         let mounts = host::mounts_under(&self.home).into_iter();
         let mounts = mounts.map(|m| format!("mount {}", m.display()));
         let cgroups = host::cgroup_dirs_named(&self.id).into_iter();

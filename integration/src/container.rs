@@ -1,6 +1,6 @@
 //! One container of a bundle.
 
-use crate::{Bundle, Call, Output, Running, cgroup_dirs_named, until, wait_exit};
+use crate::{Bundle, Call, Kind, Output, Running, Runtime, cgroup_dirs_named, until, wait_exit};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -152,15 +152,21 @@ impl<'b> Container<'b> {
     }
 
     /// Waits for the end of its init, and for the status that follows.
+    ///
+    /// The originals stumble over an init that goes from zombie to nothing while they look, and over
+    /// a cgroup that the kernel calls populated for a moment longer; they are spared that.
     pub fn wait_stopped(&self) {
         let state = self.state();
         if let Some(pid @ 1..) = state["pid"].as_i64() {
-            let limit = crate::DEADLINE;
-            assert!(
-                wait_exit(pid as i32, limit),
-                "container {} does not end",
-                self.id
-            );
+            let ended = wait_exit(pid as i32, crate::DEADLINE);
+            assert!(ended, "container {} does not end", self.id);
+            if Runtime::get().kind() != Kind::Vzrun {
+                let proc = PathBuf::from(format!("/proc/{pid}"));
+                until("the init to be reaped", || (!proc.exists()).then_some(()));
+                until("its cgroup to be empty", || {
+                    (!self.has_processes()).then_some(())
+                });
+            }
         }
         self.wait_status("stopped");
     }
@@ -188,6 +194,13 @@ impl<'b> Container<'b> {
         let mut dirs = cgroup_dirs_named(&self.id);
         assert_eq!(dirs.len(), 1, "cgroups named {}: {dirs:?}", self.id);
         dirs.remove(0)
+    }
+
+    fn has_processes(&self) -> bool {
+        cgroup_dirs_named(&self.id).iter().any(|dir| {
+            let events = std::fs::read_to_string(dir.join("cgroup.events"));
+            events.is_ok_and(|events| events.contains("populated 1"))
+        })
     }
 
     /// What is still there of it: its state directory, its cgroup, processes in that.
