@@ -190,18 +190,13 @@ fn a_state_directory_with_broken_files_is_removed_by_force() {
         Runc,
         "delete --force says that it cannot read state.json and exits 1"
     );
-    differs!(Crun, "removes it, but complains of the status file");
     let bundle = Bundle::new();
     let c = bundle.container();
-    c.create();
-    let pid = c.pid();
+    fs::create_dir(c.state_dir()).unwrap();
     for name in ["state.json", "status"] {
-        if c.state_dir().join(name).exists() {
-            fs::write(c.state_dir().join(name), "{\"id\":").unwrap();
-        }
+        fs::write(c.state_dir().join(name), "{\"id\":").unwrap();
     }
     c.delete_force().ok();
-    assert!(wait_exit(pid, integration::DEADLINE));
     assert_eq!(bundle.leftovers(), [""; 0]);
 }
 
