@@ -122,7 +122,11 @@ impl Capabilities {
             if self.ambient & (1 << number) == 0 {
                 continue;
             }
-            // A capability can be ambient only while permitted and inheritable; runc passes over others with a warning.
+            // The kernel's rule is that it must be permitted and inheritable too. Common default configs list ambient
+            // capabilities that are not inheritable: they have never had an effect, and are not worth a word.
+            if permitted & inheritable & (1 << number) == 0 {
+                continue;
+            }
             if let Err(error) = ids::raise_ambient(number) {
                 crate::log::warn(format_args!("ambient capability {number} not set: {error}"));
             }
