@@ -1,10 +1,12 @@
-//! The running executable, and how to run it from a place that nobody can write to.
+//! The running executable, and how it comes to run from a place that nobody can write to.
 //!
-//! A process of a container can reach the file that another process runs through /proc/PID/exe. Were that the host's
-//! vzrun binary, root in a container could overwrite it (CVE-2019-5736). So vzrun runs itself from a detached
-//! read-only mount of its binary before it comes near a container; the mount belongs to no mount namespace, and once
-//! its descriptor is closed nobody can make it writable. Where mounts are not allowed (an ordinary user) a sealed
-//! memfd copy serves.
+//! A process of a container can reach the file that another process runs through /proc/PID/exe and its memory map.
+//! Were that the host's vzrun binary, root in a container could overwrite it (CVE-2019-5736). So vzrun moves to a
+//! detached read-only mount of its binary before it comes near a container. The mount belongs to no mount namespace,
+//! and once its descriptor is closed nobody can make it writable.
+//!
+//! There are three ways, the cheapest first: the running process is moved to the mount in place (`remap`); the mount
+//! is executed anew; where mounts are not allowed (an ordinary user), a sealed memfd copy is executed.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
@@ -16,19 +18,27 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::fs::{self, OFlags};
 use super::mount::{self, MountAttr, attr};
+use super::remap;
 use crate::error::{Context, Error, Result};
 
-/// Runs the binary again from a read-only place, with the same arguments and environment, unless it already does.
+/// Makes the process run from a read-only place, unless it already does. Where that takes another execve(2), the
+/// program starts again with these arguments and does not come back here.
 ///
 /// # Errors
-/// Comes back only when there is nothing to do (`Ok`) or when neither way works.
+/// None of the ways works.
 pub fn seal(arguments: Vec<OsString>) -> Result<()> {
     let exe = fs::open("/proc/self/exe", OFlags::PATH)?;
     if fs::is_read_only(&exe)? || is_sealed_memfd()? {
         return Ok(());
     }
     let sealed = match read_only_mount(&exe) {
-        Ok(fd) => fd,
+        Ok(mount) => match remap::onto(&mount) {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                crate::log::debug(format_args!("executing anew instead: {error}"));
+                mount
+            }
+        },
         Err(_) => sealed_copy()?,
     };
     match execute(&sealed, arguments) {
@@ -37,25 +47,16 @@ pub fn seal(arguments: Vec<OsString>) -> Result<()> {
     }
 }
 
-/// A detached read-only mount of the binary: 4 calls and no copy. Needs CAP_SYS_ADMIN over the mount namespace.
+/// A detached read-only mount of the binary. Needs CAP_SYS_ADMIN over the mount namespace.
 fn read_only_mount(exe: &OwnedFd) -> Result<OwnedFd> {
     let tree = mount::clone_tree(exe, "", false)?;
-    mount::mount_setattr(
-        &tree,
-        false,
-        &MountAttr {
-            set: attr::RDONLY,
-            ..MountAttr::default()
-        },
-    )?;
+    mount::mount_setattr(&tree, false, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
     Ok(tree)
 }
 
 /// Seals that leave nothing to change.
-const SEALS: SealFlags = SealFlags::SEAL
-    .union(SealFlags::SHRINK)
-    .union(SealFlags::GROW)
-    .union(SealFlags::WRITE);
+const SEALS: SealFlags =
+    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
 fn is_sealed_memfd() -> Result<bool> {
     let exe = fs::open("/proc/self/exe", OFlags::RDONLY)?;

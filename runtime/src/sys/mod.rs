@@ -20,6 +20,7 @@ pub(crate) mod poll;
 pub(crate) mod prctl;
 pub(crate) mod process;
 pub(crate) mod procfs;
+mod remap;
 pub(crate) mod rlimit;
 pub(crate) mod sched;
 pub(crate) mod signal;
