@@ -398,3 +398,31 @@ fn only_the_three_standard_descriptors_are_open() {
     let numbers: Vec<_> = fds.iter().map(|fd| fd["fd"].as_i64().unwrap()).collect();
     assert_eq!(numbers, [0, 1, 2]);
 }
+
+#[test]
+fn exec_makes_no_keyring_for_a_container_without_one() {
+    let bundle = Bundle::new();
+    let c = bundle.container();
+    c.call("run", &["--detach", "--no-new-keyring"]).run().ok();
+    let report = c.exec(&["/probe", "report"]).ok().json();
+    let description = report["keyring"]["description"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(!description.contains(bundle.id()), "{description}");
+}
+
+#[test]
+fn a_rootless_container_keeps_an_oom_score_adj_that_it_may_not_lower() {
+    differs!(Runc | Crun, "fails");
+    let bundle = Bundle::rootless(1000, 1000);
+    bundle.set("/process/oomScoreAdj", json!(-500));
+    let report = probe_report(&bundle);
+    assert_eq!(report["oom_score_adj"], own_oom_score_adj());
+}
+
+#[test]
+fn a_rootless_container_may_raise_its_oom_score_adj() {
+    let bundle = Bundle::rootless(1000, 1000);
+    bundle.set("/process/oomScoreAdj", json!(600));
+    assert_eq!(probe_report(&bundle)["oom_score_adj"], 600);
+}

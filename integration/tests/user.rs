@@ -251,3 +251,29 @@ fn without_the_annotation_the_groups_of_the_caller_are_dropped() {
         .ok();
     assert_eq!(output.json()["groups"], json!([]));
 }
+
+#[test]
+fn a_rootless_container_is_root_of_the_callers_ids() {
+    let bundle = Bundle::rootless(1000, 1000);
+    let report = probe_report(&bundle);
+    assert_eq!(report["all_uids"], json!([0, 0, 0, 0]));
+    assert_eq!(report["uid_map"], json!([[0, 1000, 1]]));
+    assert_eq!(report["umask"], "0022");
+}
+
+#[test]
+fn a_rootless_container_has_no_groups_to_give() {
+    differs!(Crun, "passes over it");
+    let bundle = Bundle::rootless(1000, 1000);
+    bundle.args(&["/probe", "exit", "0"]);
+    bundle.set("/process/user/additionalGids", json!([0]));
+    bundle.container().run().fails();
+}
+
+#[test]
+fn a_rootless_container_cannot_be_a_user_that_is_not_mapped() {
+    let bundle = Bundle::rootless(1000, 1000);
+    bundle.args(&["/probe", "exit", "0"]);
+    bundle.set("/process/user", json!({"uid": 1, "gid": 0}));
+    bundle.container().run().fails();
+}
