@@ -1,4 +1,5 @@
-//! The config.json that `spec` starts a bundle with: runc's, byte for byte but for the name of the host.
+//! The config.json that `spec` starts a bundle with: runc's, byte for byte but for the name of the host, and without the
+//! ambient capabilities: those that are not inheritable, too, cannot be raised.
 
 use crate::sys::ids;
 
