@@ -34,8 +34,8 @@ impl From<vzrun::Error> for Failure {
 }
 
 fn main() -> ExitCode {
-    vzrun::open_standard_descriptors();
-    match run(std::env::args_os().collect()) {
+    let ready = vzrun::open_standard_descriptors().map_err(Failure::from);
+    match ready.and_then(|()| run(std::env::args_os().collect())) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             if let Some(usage) = &failure.usage {
