@@ -24,6 +24,7 @@ fn the_pid_is_the_inits() {
     let bundle = Bundle::new();
     let c = bundle.container();
     c.run_detached();
+    c.wait_line("ready");
     let pid = c.pid();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let inner = status
