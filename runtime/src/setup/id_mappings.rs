@@ -54,8 +54,9 @@ impl IdMappings {
 
     /// Writes the maps of a process that has just been born into a new user namespace.
     ///
-    /// Root writes them itself. An ordinary user asks newuidmap(1) and newgidmap(1); where those are missing or refuse,
-    /// the one map that the kernel allows without them is used: the caller's own id as the container's root.
+    /// Root writes them itself. An ordinary user asks newuidmap(1) and newgidmap(1); where those are missing, the one
+    /// map that the kernel allows without them is used: the caller's own id as the container's root. Where they refuse,
+    /// the user has asked for ids that are not his.
     pub(crate) fn apply(&self, procfs: &Procfs, pid: Pid, host: &Host) -> Result<()> {
         if host.privileged() || self.write(procfs, pid).is_ok() {
             return if host.privileged() {
@@ -70,6 +71,9 @@ impl IdMappings {
         let by_tools = map_with("newuidmap", pid, &self.uids)
             .and_then(|()| map_with("newgidmap", pid, &self.gids));
         by_tools.or_else(|error| {
+            if !fs::is_missing(&error) {
+                return Err(error);
+            }
             crate::log::warn(format_args!("{error}; mapping only the caller's own id"));
             self.write_single(procfs, pid, host).map_err(|_| error)
         })
