@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::{Context, Error, Result};
+use crate::log;
 use crate::sys::procfs::Procfs;
 
 /// The value to write, if there is one. Absent is not 0: then the process keeps what it has.
@@ -24,7 +25,7 @@ impl OomScoreAdj {
         }
     }
 
-    /// Writes it for a process. An ordinary user may not lower it: as with runc that is passed over.
+    /// Writes it for a process. An ordinary user may not lower it: that is passed over with a warning.
     pub(crate) fn apply(&self, procfs: &Procfs, pid: Pid) -> Result<()> {
         let Some(value) = self.value else {
             return Ok(());
@@ -33,6 +34,9 @@ impl OomScoreAdj {
             Err(error)
                 if self.rootless && matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM)) =>
             {
+                log::warn(format_args!(
+                    "process.oomScoreAdj is left as it is: {error}"
+                ));
                 Ok(())
             }
             other => other.context(|| "setting process.oomScoreAdj"),

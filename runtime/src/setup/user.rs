@@ -1,13 +1,12 @@
 //! process.user: user and group ids, additional groups, umask.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::spec;
-use crate::sys::{fs, ids, process};
+use crate::sys::{ids, process};
 
 /// umask(2) where the spec names none, as runc has it.
 const DEFAULT_UMASK: u32 = 0o022;
@@ -88,42 +87,6 @@ impl User {
             umask,
             groups,
         })
-    }
-
-    /// Gives stdin, stdout and stderr to the user, so that `/dev/stdout` can be opened again. Before [`User::apply`].
-    ///
-    /// # Errors
-    /// None where the owner cannot be changed (a file system that is read-only or knows no owners, a file of a user
-    /// who is not mapped): the open descriptor works all the same. So does runc.
-    pub(crate) fn own_standard_streams(&self) -> Result<()> {
-        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-            self.own(stream)
-                .context(|| "giving the standard streams to the user")?;
-        }
-        Ok(())
-    }
-
-    fn own(&self, stream: BorrowedFd<'_>) -> Result<()> {
-        /// The device number of /dev/null, which stays what it is.
-        const NULL: (u32, u32) = (1, 3);
-        let stat = fs::fstat(stream)?;
-        let is_null =
-            fs::file_type(&stat) == fs::FileType::CharacterDevice && fs::rdev(&stat) == NULL;
-        if is_null || stat.st_uid == self.uid {
-            return Ok(());
-        }
-        match fs::fchown(stream, self.uid, stat.st_gid) {
-            Err(error)
-                if matches!(
-                    error.errno(),
-                    Some(Errno::INVAL | Errno::PERM | Errno::ROFS)
-                ) =>
-            {
-                Ok(())
-            }
-            other => other,
-        }
     }
 
     /// Becomes the user: groups first, the user id last, because each needs what the next takes away.
