@@ -125,8 +125,8 @@ impl Line {
             _ if found.flags.iter().any(|flag| flag == "--version") => Target::Version,
             None => Target::Help,
             Some((name, rest)) if name == "help" || name == "h" => match rest.first() {
-                Some(topic) => Target::HelpOf(find(topic)?),
-                None => Target::Help,
+                Some(topic) if topic != "help" && topic != "h" => Target::HelpOf(find(topic)?),
+                _ => Target::Help,
             },
             Some((name, rest)) => Target::Verb(find(name)?, rest.to_vec()),
         };
@@ -186,14 +186,12 @@ pub(crate) fn go_words(error: &clap::Error) -> String {
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         return text.trim_end().to_owned();
     };
-    // The argument is written as in the help: `--preserve-fds <N>`.
-    let arg = arg.to_string();
-    let name = arg.split(' ').next().unwrap_or_default();
-    let name = name.trim_start_matches('-');
-    format!(
-        "invalid value {:?} for flag -{name}: parse error",
-        value.to_string()
-    )
+    // The argument is written as in the help: `--preserve-fds <N>`, or `<SHELL>` if it is no flag.
+    let (arg, value) = (arg.to_string(), value.to_string());
+    match arg.split(' ').next().unwrap_or_default().strip_prefix("--") {
+        Some(name) => format!("invalid value {value:?} for flag -{name}: parse error"),
+        None => format!("invalid value {value:?} for {arg}"),
+    }
 }
 
 /// The words of the command line, which must be text.
@@ -231,6 +229,7 @@ mod tests {
             ("vzrun -h create", "help"),
             ("vzrun help", "help"),
             ("vzrun h create", "help of create"),
+            ("vzrun help help", "help"),
             ("vzrun --version", "version"),
             ("vzrun -v", "version"),
             ("vzrun -version=true create", "version"),

@@ -64,7 +64,7 @@ pub(crate) fn normalise(
                 };
                 found.flags.push(format!("--{long}={value}"));
             }
-            None if name == "h" || name == "help" => found.help = true,
+            None if name == "h" || name == "help" => found.help = switched_on(name, value)?,
             // Behind the first argument an unknown flag is an argument: `kill ID -9`.
             None if !found.arguments.is_empty() => found.arguments.push(word.clone()),
             None => return Err(format!("flag provided but not defined: -{name}")),
@@ -118,17 +118,19 @@ fn set_switch(
     name: &str,
     value: Option<&str>,
 ) -> Result<(), String> {
-    let on = match value {
-        None => true,
-        Some(text) => parse_bool(text)
-            .ok_or_else(|| format!("invalid boolean value {text:?} for -{name}: parse error"))?,
-    };
+    let on = switched_on(name, value)?;
     let flag = format!("--{long}");
     flags.retain(|earlier| *earlier != flag);
     if on {
         flags.push(flag);
     }
     Ok(())
+}
+
+fn switched_on(name: &str, value: Option<&str>) -> Result<bool, String> {
+    let Some(text) = value else { return Ok(true) };
+    parse_bool(text)
+        .ok_or_else(|| format!("invalid boolean value {text:?} for -{name}: parse error"))
 }
 
 /// Go's ParseBool.
@@ -283,5 +285,6 @@ mod tests {
         assert!(help(&["-help", "id"], Order::FlagsFirst));
         assert!(!help(&["id", "ls", "--help"], Order::FlagsFirst));
         assert!(!help(&["--", "-h"], Order::Anywhere));
+        assert!(!help(&["--help=false"], Order::Anywhere));
     }
 }

@@ -15,7 +15,8 @@ pub(super) const VERB: Verb = Verb {
     about: "execute new process inside the container",
     synopsis: "[command options] <container-id> <command> [arguments...]  || -p process.json <container-id>",
     description: "\
-Runs a command in a running container, and ends with its status; with 255 if it could not be run. The flags of vzrun end at the container's id: what stands behind it belongs to the command.",
+Runs a command in a running container, and ends with its status; with 255 if it could not be run. What stands behind the
+container's id belongs to the command.",
     arguments: (1, usize::MAX),
     order: Order::FlagsFirst,
     seals: true,
