@@ -40,7 +40,7 @@ struct ExecFlags {
     #[arg(long, short, value_name = "ENV")] env: Vec<String>,
     /// give the process a terminal
     #[arg(long, short)] tty: bool,
-    /// user and group by number (UID[:GID])
+    /// user and group by number (UID or UID:GID)
     #[arg(long, short, value_name = "USER")] user: Option<String>,
     /// another group by number (may be repeated)
     #[arg(long, short = 'g', value_name = "GID")] additional_gids: Vec<u32>,
@@ -60,7 +60,7 @@ struct ExecFlags {
     #[arg(long, short, value_name = "CAP")] cap: Vec<String>,
     /// pass N more file descriptors to the process (stdio + $LISTEN_FDS + N in total)
     #[arg(long, value_name = "N", default_value_t = 0)] preserve_fds: u32,
-    /// run the process in this sub-cgroup of the container ([CONTROLLER:]PATH; may be repeated)
+    /// run the process in this sub-cgroup of the container (PATH or CONTROLLER:PATH; may be repeated)
     #[arg(long, value_name = "PATH")] cgroup: Vec<String>,
     /// exec in a paused container, too
     #[arg(long)] ignore_paused: bool,
