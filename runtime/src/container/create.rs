@@ -280,6 +280,7 @@ fn record_of(options: &CreateOptions, bundle: &Path, plan: &Plan, config: spec::
         cgroup: None,
         namespaces: plan.namespaces.all(),
         own_pid_namespace: plan.namespaces.is_new(kind::PID),
+        no_new_keyring: options.no_new_keyring,
         poststop_hooks: plan.hooks.has(Point::Poststop),
         poststart_hooks: plan.hooks.has(Point::Poststart),
         intel_rdt: None,

@@ -127,7 +127,7 @@ impl Container {
             init: init.as_fd(),
             kinds: self.record.namespaces,
             cgroup: cgroup.as_ref().map(Cgroup::as_fd),
-            keyring: Keyring::plan(&self.record.id, true)?,
+            keyring: Keyring::plan(&self.record.id, !self.record.no_new_keyring)?,
             personality: Personality::plan(linux.and_then(|linux| linux.personality().as_ref())),
             memory_policy: MemoryPolicy::plan(linux.and_then(|l| l.memory_policy().as_ref()))?,
             passed_fds: &passed_fds,

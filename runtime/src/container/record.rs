@@ -39,6 +39,9 @@ pub(super) struct Record {
     pub(super) namespaces: u64,
     /// It has a pid namespace of its own: with init, all of it ends.
     pub(super) own_pid_namespace: bool,
+    /// It was made without a session keyring of its own.
+    #[serde(default)]
+    pub(super) no_new_keyring: bool,
     /// There are hooks for after its end.
     pub(super) poststop_hooks: bool,
     /// There are hooks for after its start.

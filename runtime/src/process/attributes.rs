@@ -145,7 +145,7 @@ impl ProcessPlan {
         let mut environment = self.environment.clone();
         if environment.lacks_home {
             let home = match rootfs.open("/etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK) {
-                Ok(passwd) => user_database::home_of(passwd, self.user.uid)?,
+                Ok(passwd) => user_database::home_of(passwd, self.user.uid),
                 Err(error) if fs::is_missing(&error) => None,
                 Err(error) => {
                     crate::log::debug(format_args!("no HOME from /etc/passwd: {error}"));

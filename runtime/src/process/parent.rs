@@ -81,6 +81,13 @@ impl<'a> Birth<'a> {
                 .open_outside(new_user, self.host, self.procfs)?,
             rootfs: None,
         };
+        for (_, namespace) in outside
+            .namespaces
+            .iter()
+            .filter(|(bit, _)| *bit == kind::NETWORK)
+        {
+            self.plan.sysctl.check_joined_network(namespace)?;
+        }
         if new_user && self.host.privileged() {
             outside.rootfs = Some(self.plan.rootfs.open()?);
         }

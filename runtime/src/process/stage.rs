@@ -27,12 +27,11 @@ pub(super) fn live(
         prctl::set_dumpable(false)?;
     }
     namespaces::join(&joined)?;
-    if plan.birth.first & kind::USER != 0 {
+    let new_user = plan.birth.first & kind::USER != 0;
+    if new_user {
         channel.call(&Request::MapIds)?;
-        init::become_root()?;
-    } else if joins_user {
-        init::become_root()?;
     }
+    // Before the change of user, which takes the files of /proc/self away from this process.
     if stage.unshare_time {
         namespace::unshare(kind::TIME)?;
         if let Some(offsets) = &plan.time_offsets {
@@ -41,6 +40,9 @@ pub(super) fn live(
                 .write_self("timens_offsets", offsets)
                 .context(|| "setting linux.timeOffsets")?;
         }
+    }
+    if new_user || joins_user {
+        init::become_root()?;
     }
     make_sibling(stage.clone, channel, || {
         init::live(birth, outside, channel, Some(stage))

@@ -1,8 +1,10 @@
 //! linux.sysctl: only settings that belong to a namespace of the container.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 
 use crate::error::{Context, Error, Result};
+use crate::sys::fs;
 use crate::sys::procfs::Procfs;
 
 /// Settings of the IPC namespace; so is all below `fs.mqueue.`.
@@ -20,7 +22,7 @@ const IPC: [&str; 8] = [
 /// Which namespaces the container does not share with the caller.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct NamespaceView {
-    /// A new network namespace, or one joined by path that is not the caller's.
+    /// A new or joined network namespace; see [`Sysctl::check_joined_network`] for the second.
     pub(crate) network: bool,
     /// A new or joined IPC namespace.
     pub(crate) ipc: bool,
@@ -49,6 +51,19 @@ impl Sysctl {
         // The order of a JSON object means nothing: make it the same each time.
         settings.sort_unstable();
         Ok(Sysctl(settings))
+    }
+
+    /// Refuses settings of the network when the joined network namespace turns out to be the caller's own.
+    pub(crate) fn check_joined_network(&self, namespace: impl AsFd) -> Result<()> {
+        let Some((path, _)) = self.0.iter().find(|(path, _)| path.starts_with("net/")) else {
+            return Ok(());
+        };
+        let (joined, own) = (fs::fstat(namespace)?, fs::stat("/proc/self/ns/net")?);
+        let shared = (joined.st_dev, joined.st_ino) == (own.st_dev, own.st_ino);
+        allow(!shared, || {
+            let key = swap_separators(path);
+            format!("sysctl {key:?} not allowed in host network namespace")
+        })
     }
 
     /// Writes them, from within the container's namespaces.

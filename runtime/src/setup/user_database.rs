@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::log;
 use crate::sys::fs;
 
 /// The largest /etc/passwd that is looked into: 10 MiB.
@@ -15,11 +16,16 @@ const LINE_LIMIT: u64 = 64 << 10;
 
 /// The home directory of a user: the sixth field of the first line with that uid, where it is not empty.
 ///
-/// `passwd` was opened confined to the rootfs, with O_NONBLOCK in case it is a fifo.
-///
-/// # Errors
-/// It is no regular file, it is too large, or has too long a line before the user's.
-pub(crate) fn home_of(passwd: OwnedFd, uid: u32) -> Result<Option<String>> {
+/// `passwd` was opened confined to the rootfs, with O_NONBLOCK in case it is a fifo. One that is no regular file, too
+/// large, or has too long a line before the user's, knows nobody: a missing HOME is no reason not to run.
+pub(crate) fn home_of(passwd: OwnedFd, uid: u32) -> Option<String> {
+    read_home(passwd, uid).unwrap_or_else(|error| {
+        log::debug(format_args!("no HOME from /etc/passwd: {error}"));
+        None
+    })
+}
+
+fn read_home(passwd: OwnedFd, uid: u32) -> Result<Option<String>> {
     let stat = fs::fstat(&passwd)?;
     if fs::file_type(&stat) != fs::FileType::RegularFile {
         return Err(refused("not a regular file"));
@@ -132,11 +138,13 @@ mod tests {
         assert_eq!(find(&long[..], 0).unwrap().as_deref(), Some("/r"));
         for path in ["/dev/zero", "/"] {
             let fd = fs::open(path, fs::OFlags::RDONLY).unwrap();
-            let error = home_of(fd, 0).unwrap_err().to_string();
+            let error = read_home(fd, 0).unwrap_err().to_string();
             assert!(error.contains("not a regular file"), "{error}");
+            let fd = fs::open(path, fs::OFlags::RDONLY).unwrap();
+            assert_eq!(home_of(fd, 0), None);
         }
         let own = fs::open("/etc/passwd", fs::OFlags::RDONLY).unwrap();
-        assert_eq!(home_of(own, 0).unwrap().as_deref(), Some("/root"));
+        assert_eq!(home_of(own, 0).as_deref(), Some("/root"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         serde_json::from_slice(bytes).map_err(|error| Error::config(format!("JSON: {error}")))?;
     strip_nulls(&mut value);
     drop_unknown_capabilities(&mut value);
+    translate(&mut value);
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         match path.as_str() {
@@ -38,6 +39,31 @@ fn strip_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(strip_nulls),
         _ => {}
+    }
+}
+
+/// Values that the types spell otherwise than the specification does, or do not take: two flags of the scheduler, and
+/// an empty list of CPUs, which is as good as none.
+fn translate(document: &mut Value) {
+    let process = match document.get_mut("process") {
+        Some(process) => process,
+        None => document,
+    };
+    let flags = process
+        .pointer_mut("/scheduler/flags")
+        .and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
+        match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = "SCHED_RESET_ON_FORK".into(),
+            Some("SCHED_FLAG_DL_OVERRUN") => *flag = "SCHED_FLAG_D_L_OVERRUN".into(),
+            _ => {}
+        }
+    }
+    if let Some(lists) = process
+        .get_mut("execCPUAffinity")
+        .and_then(Value::as_object_mut)
+    {
+        lists.retain(|_, list| list != "");
     }
 }
 
@@ -107,6 +133,17 @@ mod tests {
             .clone()
             .unwrap();
         assert_eq!(bounding.len(), 1);
+    }
+
+    #[test]
+    fn odd_spellings_of_the_types_are_not_the_users_business() {
+        let json = r#"{"cwd":"/","user":{},"execCPUAffinity":{"initial":"","final":"0-1"},"scheduler":
+            {"policy":"SCHED_OTHER","flags":["SCHED_FLAG_RESET_ON_FORK","SCHED_FLAG_DL_OVERRUN"]}}"#;
+        let process: Process = read(json.as_bytes()).unwrap();
+        let scheduler = process.scheduler().as_ref().unwrap();
+        assert_eq!(scheduler.flags().as_ref().unwrap().len(), 2);
+        let affinity = process.exec_cpu_affinity().as_ref().unwrap();
+        assert_eq!(affinity.initial(), &None);
     }
 
     #[test]
