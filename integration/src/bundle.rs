@@ -235,7 +235,7 @@ impl Bundle {
         let processes = processes.map(|p| format!("process {p}"));
         let mounts = host::mounts_under(&self.home).into_iter();
         let mounts = mounts.map(|m| format!("mount {}", m.display()));
-        let cgroups = host::cgroup_dirs_named(&self.id).into_iter();
+        let cgroups = host::cgroups_left(&self.id).into_iter();
         let cgroups = cgroups.map(|c| format!("cgroup {}", c.display()));
         let states = self.state_ids().into_iter().map(|id| format!("state {id}"));
         processes

@@ -1,5 +1,6 @@
 //! One container of a bundle.
 
+use crate::host::cgroups_left;
 use crate::{Bundle, Call, Kind, Output, Running, Runtime, cgroup_dirs_named, until, wait_exit};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -209,7 +210,7 @@ impl<'b> Container<'b> {
         if self.state_dir().exists() {
             left.push(format!("state {}", self.state_dir().display()));
         }
-        for dir in cgroup_dirs_named(&self.id) {
+        for dir in cgroups_left(&self.id) {
             let pids = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
             left.push(format!("cgroup {} with processes {pids:?}", dir.display()));
         }

@@ -1,5 +1,6 @@
 //! What there is on the host: to see that nothing is left behind.
 
+use crate::{Kind, Runtime};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,19 @@ pub fn cgroup_dirs_named(name: &str) -> Vec<PathBuf> {
         }
     });
     found
+}
+
+/// The cgroup directories of this name that a runtime left behind. The originals give up on one that
+/// the kernel calls busy for a moment after its last process has gone; that is done for them.
+pub(crate) fn cgroups_left(name: &str) -> Vec<PathBuf> {
+    let mut dirs = cgroup_dirs_named(name);
+    if Runtime::get().kind() != Kind::Vzrun {
+        let used = |dir: &Path| {
+            fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty())
+        };
+        dirs.retain(|dir| used(dir) || fs::remove_dir(dir).is_err());
+    }
+    dirs
 }
 
 /// The mount points at or below a directory, deepest last.

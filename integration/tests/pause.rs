@@ -17,6 +17,7 @@ fn pause_freezes_and_resume_thaws() {
 
 #[test]
 fn pause_waits_until_all_is_frozen() {
+    differs!(Crun, "pause returns while processes are still being frozen");
     let bundle = Bundle::new();
     bundle.args(&["/probe", "spawn", "5"]);
     let c = bundle.container();
