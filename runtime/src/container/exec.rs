@@ -7,7 +7,7 @@ use super::{Container, Status, create};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::process::attributes::ProcessPlan;
+use crate::plan::ProcessPlan;
 use crate::process::exec::Join;
 use crate::process::foreground::Foreground;
 use crate::process::parent;

@@ -9,6 +9,7 @@ mod features;
 mod id;
 mod kill;
 mod list;
+mod made;
 mod owner;
 mod pause;
 mod record;

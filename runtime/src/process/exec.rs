@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::attributes::ProcessPlan;
 use super::channel::{self, ChildEnd, Request};
 use super::parent::{Duties, Newborn};
 use super::{init, stage};
 use crate::error::{Context, Result};
 use crate::host::Host;
+use crate::plan::ProcessPlan;
 use crate::setup::console::Console;
 use crate::setup::keyring::Keyring;
 use crate::setup::listen_fds::PassedFds;

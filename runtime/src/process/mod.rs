@@ -5,7 +5,7 @@
 //! container's first process, `exec` one more that joins it. `attributes` is what both do last, `foreground` the
 //! parent's waiting when it stays.
 
-pub(crate) mod attributes;
+mod attributes;
 mod channel;
 pub(crate) mod exec;
 pub(crate) mod foreground;

@@ -82,7 +82,7 @@ fn drop_unknown_capabilities(document: &mut Value) {
     };
     let mut unknown = Vec::new();
     for_each_name(sets, |name| {
-        let known = crate::setup::capabilities::number(name).is_some();
+        let known = is_capability(name);
         if !known && !unknown.iter().any(|seen| seen == name) {
             unknown.push(name.to_owned());
         }
@@ -93,6 +93,11 @@ fn drop_unknown_capabilities(document: &mut Value) {
             "ignoring unknown or unavailable capabilities: {unknown:?}"
         ));
     }
+}
+
+/// Whether the types know it.
+fn is_capability(name: &str) -> bool {
+    serde_json::from_value::<super::Capability>(name.into()).is_ok()
 }
 
 fn for_each_name(sets: &mut Map<String, Value>, mut keep: impl FnMut(&str) -> bool) {

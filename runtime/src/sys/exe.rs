@@ -50,13 +50,22 @@ pub fn seal(arguments: Vec<OsString>) -> Result<()> {
 /// A detached read-only mount of the binary. Needs CAP_SYS_ADMIN over the mount namespace.
 fn read_only_mount(exe: &OwnedFd) -> Result<OwnedFd> {
     let tree = mount::clone_tree(exe, "", false)?;
-    mount::mount_setattr(&tree, false, &MountAttr { set: attr::RDONLY, ..MountAttr::default() })?;
+    mount::mount_setattr(
+        &tree,
+        false,
+        &MountAttr {
+            set: attr::RDONLY,
+            ..MountAttr::default()
+        },
+    )?;
     Ok(tree)
 }
 
 /// Seals that leave nothing to change.
-const SEALS: SealFlags =
-    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+const SEALS: SealFlags = SealFlags::SEAL
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::GROW)
+    .union(SealFlags::WRITE);
 
 fn is_sealed_memfd() -> Result<bool> {
     let exe = fs::open("/proc/self/exe", OFlags::RDONLY)?;

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -133,13 +133,6 @@ pub fn open_standard_descriptors() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Takes ownership of a descriptor that the caller of the program has passed for us to use up.
-pub(crate) fn take_inherited(fd: RawFd) -> Result<OwnedFd> {
-    inherited(fd)?;
-    // SAFETY: it is open (just seen) and, being above the standard ones and passed in, owned by nobody else here.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// How a child ended.

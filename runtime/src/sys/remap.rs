@@ -58,7 +58,10 @@ pub(super) fn onto(mount: &OwnedFd) -> Result<()> {
 
 /// The same file through the mount, open for reading: mappings and the kernel's note need more than O_PATH.
 fn reopen(mount: &OwnedFd) -> Result<OwnedFd> {
-    fs::open(format!("/proc/self/fd/{}", mount.as_raw_fd()), OFlags::RDONLY)
+    fs::open(
+        format!("/proc/self/fd/{}", mount.as_raw_fd()),
+        OFlags::RDONLY,
+    )
 }
 
 /// What the program headers say about the running program.
@@ -85,7 +88,11 @@ unsafe extern "C" fn collect(
     let (layout, base, headers) = unsafe {
         let info = &*info;
         let headers = std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum));
-        (&mut *data.cast::<Layout>(), info.dlpi_addr as usize, headers)
+        (
+            &mut *data.cast::<Layout>(),
+            info.dlpi_addr as usize,
+            headers,
+        )
     };
     let mut slots = layout.segments.iter_mut();
     for header in headers {
@@ -94,7 +101,13 @@ unsafe extern "C" fn collect(
             libc::PT_LOAD if header.p_filesz > 0 => {
                 let start = address & !(PAGE - 1);
                 let end = (address + header.p_filesz as usize).next_multiple_of(PAGE);
-                let flag = |bit, protection| if header.p_flags & bit != 0 { protection } else { 0 };
+                let flag = |bit, protection| {
+                    if header.p_flags & bit != 0 {
+                        protection
+                    } else {
+                        0
+                    }
+                };
                 if let Some(slot) = slots.next() {
                     *slot = Some(Segment {
                         start,
@@ -132,7 +145,10 @@ fn map_again(segment: &Segment, file: &OwnedFd) -> Result<()> {
         )
     };
     if mapped == libc::MAP_FAILED {
-        return Err(Error::os(format!("mmap({:#x}, MAP_FIXED)", segment.start), last_errno()));
+        return Err(Error::os(
+            format!("mmap({:#x}, MAP_FIXED)", segment.start),
+            last_errno(),
+        ));
     }
     Ok(())
 }
@@ -169,7 +185,10 @@ fn replace_by_copy(segment: &Segment) -> Result<()> {
         )
     };
     if moved == libc::MAP_FAILED {
-        return Err(Error::os(format!("mremap({:#x})", segment.start), last_errno()));
+        return Err(Error::os(
+            format!("mremap({:#x})", segment.start),
+            last_errno(),
+        ));
     }
     Ok(())
 }
@@ -208,9 +227,16 @@ impl MemoryMap {
             .map(|field| field.parse().unwrap_or(0))
             .collect();
         let field = |number: usize| {
-            fields.get(number - 3).copied().filter(|value| *value != 0).ok_or_else(|| {
-                Error::new(ErrorKind::Unsupported, format!("/proc/self/stat: no field {number}"))
-            })
+            fields
+                .get(number - 3)
+                .copied()
+                .filter(|value| *value != 0)
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Unsupported,
+                        format!("/proc/self/stat: no field {number}"),
+                    )
+                })
         };
         // SAFETY: asking for an impossible break changes nothing and gives the present one.
         let brk = unsafe { libc::syscall(libc::SYS_brk, 0) };

@@ -3,12 +3,13 @@
 //! [`Plan::new`] makes no system call: every room turns its part of the spec into flags, numbers and C strings, and
 //! refuses what makes no sense. A property that is not supported is refused here, never passed over.
 
+mod process;
+
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::host::Host;
-use crate::process::attributes::ProcessPlan;
 use crate::setup::devices::Devices;
 use crate::setup::hostname::Hostname;
 use crate::setup::id_mappings::IdMappings;
@@ -25,6 +26,8 @@ use crate::setup::sysctl::{NamespaceView, Sysctl};
 use crate::setup::time_offsets;
 use crate::setup::user::Mappings;
 use crate::spec;
+
+pub(crate) use process::ProcessPlan;
 
 /// What the caller of create or run wants, beside the config.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,171 @@
+//! What create and run make for a container, and its undoing when they fail.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::create::CreateOptions;
+use super::record::Record;
+use super::status::Lock;
+use super::{CgroupDriver, Root, clock, delete};
+use crate::cgroup::{self, Cgroup, Hierarchy};
+use crate::error::{Error, Result};
+use crate::hooks::Point;
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::process::parent::Newborn;
+use crate::setup::intel_rdt::{self, Group};
+use crate::setup::namespaces::kind;
+use crate::setup::notify_socket::NotifySocket;
+use crate::spec;
+use crate::sys::procfs::Procfs;
+
+/// What has been made for the container so far. Undone when this is dropped, unless the container is to stay.
+pub(super) struct Made<'a> {
+    root: &'a Root,
+    pub(super) directory: &'a OwnedFd,
+    pub(super) record: Record,
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) cgroup_mount: PathBuf,
+    undo: bool,
+}
+
+impl<'a> Made<'a> {
+    pub(super) fn new(root: &'a Root, directory: &'a OwnedFd, record: Record) -> Made<'a> {
+        let cgroup_mount = PathBuf::from("/sys/fs/cgroup");
+        Made {
+            root,
+            directory,
+            record,
+            cgroup: None,
+            cgroup_mount,
+            undo: true,
+        }
+    }
+
+    /// Cgroup and notify socket. The record is written first, so that what is made after it can be found and removed
+    /// should vzrun be killed.
+    pub(super) fn prepare(
+        &mut self,
+        options: &CreateOptions,
+        cgroups_path: Option<&Path>,
+        host: &Host,
+        procfs: &Procfs,
+    ) -> Result<()> {
+        let wanted = options.cgroup_driver != CgroupDriver::Disabled;
+        let hierarchy = wanted.then(Hierarchy::open).transpose();
+        let hierarchy = match hierarchy {
+            Err(error) if host.rootless => {
+                crate::log::debug(format_args!("no cgroup: {error}"));
+                None
+            }
+            other => other?,
+        };
+        if let Some(hierarchy) = &hierarchy {
+            self.record.cgroup = Some(cgroup::resolve(cgroups_path, &options.id, procfs)?);
+            self.cgroup_mount.clone_from(&hierarchy.mount);
+        }
+        self.record.write(self.directory)?;
+        Record::publish(self.directory)?;
+        if let (Some(hierarchy), Some(path)) = (&hierarchy, &self.record.cgroup) {
+            match hierarchy.create(path) {
+                Ok(cgroup) => self.cgroup = Some(cgroup),
+                // An ordinary user without a delegated cgroup: the container stays where its caller is.
+                Err(error) if host.rootless && is_denied(&error) => {
+                    crate::log::debug(format_args!("no cgroup of its own: {error}"));
+                    self.record.cgroup = None;
+                }
+                Err(error) => {
+                    // What is there belongs to somebody else.
+                    self.record.cgroup = None;
+                    return Err(error);
+                }
+            }
+        }
+        match NotifySocket::from_environment(&self.root.container_path(&self.record.id)) {
+            Some(socket) => socket.make_directory(),
+            None => Ok(()),
+        }
+    }
+
+    /// The container's init is ready: the record is complete.
+    pub(super) fn settle(
+        &mut self,
+        plan: &Plan,
+        newborn: &Newborn<'_>,
+        procfs: &Procfs,
+    ) -> Result<()> {
+        let pid = newborn.child.pid;
+        self.record.pid = pid.as_raw_nonzero().get();
+        self.record.start_time = procfs
+            .look(self.record.pid)?
+            .map_or(0, |stat| stat.start_time);
+        if let Some(rdt) = &plan.intel_rdt {
+            let group: Group = rdt.apply(Path::new(intel_rdt::ROOT), pid)?;
+            self.record.intel_rdt = Some(group);
+        }
+        self.record.write(self.directory)?;
+        Record::publish(self.directory)
+    }
+
+    /// The container stays.
+    pub(super) fn keep(mut self) {
+        self.undo = false;
+    }
+
+    /// The container has ended and goes, as by `delete`.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.undo = false;
+        let _lock = Lock::take(self.directory)?;
+        delete::destroy(self.root, self.directory, &self.record)
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if !self.undo {
+            return;
+        }
+        self.cgroup = None;
+        if let Err(error) = delete::destroy(self.root, self.directory, &self.record) {
+            crate::log::warn(format_args!("cleaning up after a failure: {error}"));
+        }
+    }
+}
+
+fn is_denied(error: &Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        error.errno(),
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)
+    )
+}
+
+/// The facts as they are before anything has been made.
+pub(super) fn record_of(
+    options: &CreateOptions,
+    bundle: &Path,
+    plan: &Plan,
+    config: spec::Config,
+) -> Record {
+    let annotations = config.spec.annotations().iter().flatten();
+    Record {
+        id: options.id.clone(),
+        pid: 0,
+        start_time: 0,
+        created: clock::now(),
+        bundle: bundle.to_owned(),
+        rootfs: plan.rootfs.path.clone(),
+        oci_version: config.spec.version().clone(),
+        annotations: annotations
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        cgroup: None,
+        namespaces: plan.namespaces.all(),
+        own_pid_namespace: plan.namespaces.is_new(kind::PID),
+        no_new_keyring: options.no_new_keyring,
+        poststop_hooks: plan.hooks.has(Point::Poststop),
+        poststart_hooks: plan.hooks.has(Point::Poststart),
+        intel_rdt: None,
+        config: config.text,
+    }
+}
