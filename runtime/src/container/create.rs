@@ -24,6 +24,9 @@ use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::process::Exit;
 use crate::sys::procfs::Procfs;
 
+/// runc's words for a container that does not come to life.
+pub(super) const UNABLE: &str = "unable to start container process";
+
 /// What `create` and `run` want to know.
 #[derive(Debug, Clone, Default)]
 pub struct CreateOptions {
@@ -87,6 +90,10 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         ));
     }
     let bundle = std::path::absolute(&options.bundle).context(|| "--bundle")?;
+    fs::stat(&bundle).map_err(|error| match error.errno() {
+        Some(errno) => Error::os(format!("chdir {}", bundle.display()), errno),
+        None => error,
+    })?;
     let config_path = options
         .config
         .clone()
@@ -143,8 +150,8 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         passed_fds: &passed_fds,
         console_socket,
     };
-    let mut newborn = birth.fork()?;
-    newborn.serve()?;
+    let mut newborn = birth.fork().context(|| UNABLE)?;
+    newborn.serve().context(|| UNABLE)?;
     made.settle(&plan, &newborn, &procfs)?;
     if let Some(socket) = &options.pidfd_socket {
         pidfd_socket::send(
@@ -186,8 +193,10 @@ fn start_and_wait(
     if let (Some(waiting), Some(master)) = (&mut waiting, newborn.master.take()) {
         waiting.attach(master)?;
     }
-    newborn.go()?;
-    newborn.wait_for_exec()?;
+    newborn
+        .go()
+        .and_then(|()| newborn.wait_for_exec())
+        .context(|| UNABLE)?;
     // The container can be worked on by others from here on.
     fs::unlock(made.directory);
     if plan.hooks.has(Point::Poststart) {

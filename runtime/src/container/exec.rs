@@ -133,8 +133,8 @@ impl Container {
             passed_fds: &passed_fds,
             console_socket,
         };
-        let mut newborn = join.fork()?;
-        newborn.serve()?;
+        let mut newborn = join.fork().context(|| create::UNABLE)?;
+        newborn.serve().context(|| create::UNABLE)?;
         if let Some(socket) = &options.pidfd_socket {
             pidfd_socket::send(
                 socket,
@@ -145,8 +145,10 @@ impl Container {
         if let (Some(waiting), Some(master)) = (&mut waiting, newborn.master.take()) {
             waiting.attach(master)?;
         }
-        newborn.go()?;
-        newborn.wait_for_exec()?;
+        newborn
+            .go()
+            .and_then(|()| newborn.wait_for_exec())
+            .context(|| create::UNABLE)?;
         if let Some(path) = &options.pid_file {
             // Only now: an exec that fails leaves no pid file.
             create::write_pid_file(path, newborn.child.pid.as_raw_nonzero().get())?;

@@ -4,8 +4,14 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Letters, digits, `_`, `+`, `-` and `.`, at least one, and neither `.` nor `..`: an id is the name of a directory.
 pub(super) fn check(id: &str) -> Result<()> {
+    if id.is_empty() {
+        return Err(Error::new(
+            ErrorKind::InvalidId,
+            "container id cannot be empty",
+        ));
+    }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
-    if id.is_empty() || id == "." || id == ".." || id.len() > 255 || !id.chars().all(allowed) {
+    if id == "." || id == ".." || id.len() > 255 || !id.chars().all(allowed) {
         return Err(Error::new(
             ErrorKind::InvalidId,
             format!("invalid container ID format: {id:?}"),

@@ -36,7 +36,7 @@ impl Root {
     pub fn default_path() -> PathBuf {
         let rootless = Host::look(None).is_ok_and(|host| {
             let user = std::env::var_os("USER");
-            host.euid != 0 || host.in_user_namespace && user.is_some_and(|user| user != "root")
+            host.euid != 0 || host.in_user_namespace && user.is_none_or(|user| user != "root")
         });
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| rootless && !dir.is_empty()) {
             Some(runtime) => PathBuf::from(runtime).join("vzrun"),

@@ -155,7 +155,7 @@ struct Terminal {
     /// Held so that the master does not report an end while no process of the container has its terminal open: an init
     /// may open its console only when it has something to say. `None`: the terminal is of no more use.
     slave: Option<OwnedFd>,
-    user: Option<User>,
+    user: User,
     input: Buffer,
     output: Buffer,
     /// Our stdin has not ended.
@@ -175,13 +175,9 @@ impl Terminal {
         poll::set_nonblocking(&master)?;
         tty::clear_onlcr(&master)?;
         let slave = tty::peer(&master)?;
-        let user = match users_terminal() {
-            Some(fd) => {
-                let raw = tty::Raw::new(fd.try_clone().call(|| "fcntl(F_DUPFD_CLOEXEC)")?)?;
-                Some(User { fd, _raw: raw })
-            }
-            None => None,
-        };
+        let fd = users_terminal()?;
+        let raw = tty::Raw::new(fd.try_clone().call(|| "fcntl(F_DUPFD_CLOEXEC)")?)?;
+        let user = User { fd, _raw: raw };
         let terminal = Terminal {
             master,
             slave: Some(slave),
@@ -198,8 +194,7 @@ impl Terminal {
     /// Gives the process's terminal the size of the user's, if that has one. A terminal that has just gone away is no
     /// reason to stop: its end comes as a signal or as the end of stdin.
     fn resize(&self) {
-        let Some(user) = &self.user else { return };
-        match tty::size(&user.fd) {
+        match tty::size(&self.user.fd) {
             Ok((0, 0)) | Err(_) => {}
             Ok(size) => drop(tty::set_size(&self.master, size)),
         }
@@ -277,16 +272,20 @@ enum Side {
 }
 
 /// The terminal that the user sits at: one of our streams (any may be redirected), or the controlling one.
-fn users_terminal() -> Option<OwnedFd> {
+fn users_terminal() -> Result<OwnedFd> {
     fn own(stream: impl AsFd) -> Option<OwnedFd> {
         tty::is_terminal(&stream)
             .then(|| stream.as_fd().try_clone_to_owned().ok())
             .flatten()
     }
-    own(std::io::stderr())
+    match own(std::io::stderr())
         .or_else(|| own(stdout()))
         .or_else(|| own(stdin()))
-        .or_else(|| fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY).ok())
+    {
+        Some(fd) => Ok(fd),
+        None => fs::open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY)
+            .context(|| "the process wants a terminal, and the caller has none"),
+    }
 }
 
 /// Bytes on their way in one direction. A pipe that is ready takes at least so many at once.

@@ -176,9 +176,6 @@ pub(crate) fn parse(words: &[String]) -> Result<Options> {
             _ => options.data.push(word.clone()),
         }
     }
-    if options.idmap.is_some() && !options.bind {
-        return Err(Error::config("id-mapped mounts must be bind mounts"));
-    }
     Ok(options)
 }
 
@@ -283,8 +280,8 @@ mod tests {
     }
 
     #[test]
-    fn idmap_needs_a_bind() {
-        assert!(parse(&["idmap".to_owned()]).is_err());
+    fn idmap() {
         assert_eq!(options("bind,ridmap").idmap, Some(true));
+        assert_eq!(options("bind,idmap").idmap, Some(false));
     }
 }

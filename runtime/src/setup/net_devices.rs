@@ -85,6 +85,15 @@ impl NetDevices {
                 "unable to move network devices: the container's network namespace is the host's";
             return Err(Error::config(text));
         }
+        // Seen before anything is moved: the kernel moves first and renames then, and a device that could not be renamed
+        // would be gone with the container.
+        let there = Netlink::open_in(netns_fd)?;
+        for inside in self.0.values() {
+            if is_link(&there, inside)? {
+                let text = format!("the container has a network device {inside:?} already");
+                return Err(Error::config(text));
+            }
+        }
         let netlink = Netlink::open()?;
         for (host, inside) in &self.0 {
             let words = || format!("moving the network device {host:?} into the container");
@@ -104,6 +113,14 @@ impl NetDevices {
             });
         }
         Ok(moved)
+    }
+}
+
+fn is_link(netlink: &Netlink, name: &str) -> Result<bool> {
+    match netlink.index(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.errno() == Some(rustix::io::Errno::NODEV) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

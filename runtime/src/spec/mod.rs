@@ -38,7 +38,12 @@ pub(crate) struct Config {
 pub(crate) fn load(path: &Path) -> Result<Config> {
     let bytes = read_file(path).map_err(|error| {
         if fs::is_missing(&error) {
-            let text = format!("JSON specification file {} not found", path.display());
+            // Engines look for these words; the directory is known to who called.
+            let name = path
+                .file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy();
+            let text = format!("JSON specification file {name} not found");
             return Error::new(ErrorKind::InvalidConfig, text);
         }
         error

@@ -21,6 +21,15 @@ fn dir(fd: BorrowedFd<'_>) -> String {
     }
 }
 
+/// Prints open flags by name. Reading alone has no bit.
+fn named(flags: OFlags) -> String {
+    if flags.is_empty() {
+        "O_RDONLY".into()
+    } else {
+        format!("{flags:?}")
+    }
+}
+
 /// openat(2), always O_CLOEXEC.
 pub(crate) fn openat(
     at: impl AsFd,
@@ -30,7 +39,7 @@ pub(crate) fn openat(
 ) -> Result<OwnedFd> {
     let (at, path) = (at.as_fd(), path.as_ref());
     fs::openat(at, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))
-        .call(|| format!("openat({}, {path:?}, {flags:?})", dir(at)))
+        .call(|| format!("openat({}, {path:?}, {})", dir(at), named(flags)))
 }
 
 /// open(2) of a path of the host, always O_CLOEXEC.
@@ -90,8 +99,13 @@ fn openat2(
         match fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             Err(Errno::AGAIN) => continue,
             other => {
-                return other
-                    .call(|| format!("openat2({}, {path:?}, {flags:?}, {resolve:?})", dir(root)));
+                return other.call(|| {
+                    format!(
+                        "openat2({}, {path:?}, {}, {resolve:?})",
+                        dir(root),
+                        named(flags)
+                    )
+                });
             }
         }
     }

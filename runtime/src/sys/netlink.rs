@@ -15,6 +15,7 @@ use rustix::net::{self, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use super::mount::last_errno;
+use super::{fs, namespace};
 use crate::error::{Context, Error, ErrorKind, Result};
 
 /// One address of a link, as it is to be put on again.
@@ -48,6 +49,15 @@ impl Netlink {
         )
         .map(|socket| Netlink { socket })
         .call(|| "socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)")
+    }
+
+    /// The same in another network namespace; this process is there only meanwhile.
+    pub(crate) fn open_in(netns: BorrowedFd<'_>) -> Result<Netlink> {
+        let own = fs::open("/proc/self/ns/net", fs::OFlags::RDONLY)?;
+        namespace::setns(netns, libc::CLONE_NEWNET as u64)?;
+        let netlink = Netlink::open();
+        namespace::setns(own, libc::CLONE_NEWNET as u64)?;
+        netlink
     }
 
     /// The number of the link with this name.

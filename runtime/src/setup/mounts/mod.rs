@@ -222,7 +222,7 @@ fn plan_one(entry: &spec::Mount, bundle: &Path, container: &IdMappings) -> Resul
             "id-mapped mounts need both uidMappings and gidMappings",
         ));
     }
-    if !mappings.is_empty() && !options.bind {
+    if (options.idmap.is_some() || !mappings.is_empty()) && !options.bind {
         return Err(Error::config("id-mapped mounts must be bind mounts"));
     }
     if options.idmap.is_some() && mappings.is_empty() {
