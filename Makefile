@@ -2,17 +2,17 @@
 TARGET  ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PREFIX  ?= /usr/local
 DESTDIR ?=
-# The runtime that `make demo` runs; `make test-runc` and `make test-crun` set their own.
+# The runtime that `make demo` runs.
 RUNTIME ?= vzrun
 
-.PHONY: help demo build test test-runc test-crun check bench install clean
+.PHONY: help demo build test test-runc test-crun test-runc-sid test-crun-sid check bench install clean
 
 help:
 	@echo 'vzrun, an OCI runtime. Targets:'
 	@echo '  make demo       build vzrun, make a bundle and run a container in it (root or not)'
 	@echo '  make build      the static release binary: target/$(TARGET)/release/vzrun'
 	@echo '  make test       unit tests, then the integration tests in a Debian root of their own (root, Debian)'
-	@echo '  make test-runc  the same integration tests on runc; also test-crun'
+	@echo '  make test-runc  the same integration tests on runc; also test-crun, test-runc-sid, test-crun-sid'
 	@echo '  make check      format, lints, documentation, layers, licences, file lengths'
 	@echo '  make bench      vzrun, crun, runc and the floor measured side by side (root, Debian)'
 	@echo '  make install    binary, man pages and completions to $$(DESTDIR)$$(PREFIX), now $(DESTDIR)$(PREFIX)'
@@ -27,11 +27,8 @@ build:
 test:
 	@hack/test vzrun
 
-test-runc:
-	@hack/test runc
-
-test-crun:
-	@hack/test crun
+test-runc test-crun test-runc-sid test-crun-sid: test-%:
+	@hack/test $*
 
 check:
 	@hack/check
