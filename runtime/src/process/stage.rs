@@ -27,6 +27,9 @@ pub(super) fn live(
         prctl::set_dumpable(false)?;
     }
     namespaces::join(&joined)?;
+    if joins_user && !plan.mappings.is_empty() {
+        plan.mappings.check_joined(birth.procfs)?;
+    }
     let new_user = plan.birth.first & kind::USER != 0;
     if new_user {
         channel.call(&Request::MapIds)?;

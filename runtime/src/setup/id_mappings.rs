@@ -84,6 +84,23 @@ impl IdMappings {
         procfs.write_pid(pid, "uid_map", lines(&self.uids))
     }
 
+    /// Checks that the user namespace that this process has joined has these maps: engines give both, and everything
+    /// that is planned by the maps would be wrong with others.
+    pub(crate) fn check_joined(&self, procfs: &Procfs) -> Result<()> {
+        for (name, key, ranges) in [
+            ("uid_map", "uidMappings", &self.uids),
+            ("gid_map", "gidMappings", &self.gids),
+        ] {
+            let text = fs::read_to_end(procfs.open_self(name, OFlags::RDONLY)?, 1 << 20)?;
+            if parse(&String::from_utf8_lossy(&text)) != sorted(ranges.clone()) {
+                return Err(Error::config(format!(
+                    "linux.{key}: the user namespace to join has other mappings"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The maps are exactly one id each, and it is the caller's own.
     fn only(&self, host: &Host) -> bool {
         let own =
@@ -166,6 +183,24 @@ pub(crate) fn host_id(ranges: &[Range], id: u32) -> Option<u32> {
     })
 }
 
+/// A map as the kernel prints it, in order.
+fn parse(text: &str) -> Vec<Range> {
+    let range = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse);
+        Some(Range {
+            container: numbers.next()?.ok()?,
+            host: numbers.next()?.ok()?,
+            size: numbers.next()?.ok()?,
+        })
+    };
+    sorted(text.lines().filter_map(range).collect())
+}
+
+fn sorted(mut ranges: Vec<Range>) -> Vec<Range> {
+    ranges.sort_by_key(|range| range.container);
+    ranges
+}
+
 fn lines(ranges: &[Range]) -> String {
     ranges
         .iter()
@@ -199,6 +234,19 @@ fn map_with(tool: &str, pid: Pid, ranges: &[Range]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_of_the_kernel() {
+        let range = |container, host, size| Range {
+            container,
+            host,
+            size,
+        };
+        let text = "      1000       5000          1\n         0     100000       1000\n";
+        let expected = [range(0, 100_000, 1000), range(1000, 5000, 1)];
+        assert_eq!(parse(text), expected);
+        assert_eq!(parse(&lines(&expected)), expected);
+    }
 
     #[test]
     fn ids_through_a_map() {
