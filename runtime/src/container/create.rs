@@ -263,10 +263,10 @@ fn console_socket(
     match (&options.console_socket, plan.process.terminal) {
         (Some(path), true) => parent::connect_console(path).map(Some),
         (Some(_), false) => {
-            refuse("cannot use console socket if vzrun will not detach or allocate tty")
+            refuse("cannot use console socket if runc will not detach or allocate tty")
         }
         (None, true) if !foreground => {
-            refuse("cannot allocate tty if vzrun will detach without setting console socket")
+            refuse("cannot allocate tty if runc will detach without setting console socket")
         }
         (None, _) => Ok(None),
     }

@@ -105,12 +105,12 @@ impl Container {
             (Some(path), true) => Some(parent::connect_console(path)?),
             (Some(_), false) => {
                 return Err(refuse(
-                    "cannot use console socket if vzrun will not detach or allocate tty",
+                    "cannot use console socket if runc will not detach or allocate tty",
                 ));
             }
             (None, true) if options.detach => {
                 return Err(refuse(
-                    "cannot allocate tty if vzrun will detach without setting console socket",
+                    "cannot allocate tty if runc will detach without setting console socket",
                 ));
             }
             (None, _) => None,

@@ -81,16 +81,21 @@ impl Container {
         if process.start_time != self.record.start_time || is_dead(process.state) {
             return Ok(Status::Stopped);
         }
+        // As with runc, standing still comes first: a container can be paused before it is started.
+        if self
+            .cgroup()?
+            .is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false))
+        {
+            return Ok(Status::Paused);
+        }
         // The name tells init before its program from the program, should a killed `start` have left the fifo behind.
         let waits = process.name.as_bytes() == INIT_NAME.to_bytes()
             && fs::lstatat(&self.directory, super::start::FIFO).is_ok();
-        if waits {
-            return Ok(Status::Created);
-        }
-        match self.cgroup()? {
-            Some(cgroup) if cgroup.is_frozen()? => Ok(Status::Paused),
-            _ => Ok(Status::Running),
-        }
+        Ok(if waits {
+            Status::Created
+        } else {
+            Status::Running
+        })
     }
 
     /// What `state` prints.
