@@ -117,6 +117,7 @@ fn a_resize_reaches_the_process() {
 
 #[test]
 fn dev_console_is_the_terminal() {
+    differs!(Crun, "in 1.28 it is no device");
     let bundle = sh("echo through > /dev/console; stat -c %t:%T /dev/console /dev/pts/0; echo end");
     let c = bundle.container();
     let text = start(&c).read_until("end");
@@ -155,7 +156,8 @@ fn a_symbolic_link_at_dev_console_is_not_followed() {
     )
     .run()
     .fails()
-    .says("/dev/console");
+    // runc does not get that far without the devices of the tmpfs.
+    .says_any(&["/dev/console", "reopening /dev/null"]);
     assert_eq!(fs::read_to_string(target).unwrap(), "unchanged");
 }
 
@@ -274,7 +276,6 @@ fn the_first_size_is_that_of_the_users_terminal() {
     let c = bundle.container();
     let run = c.call("run", NO_FLAGS).terminal(&terminal).spawn();
     terminal.read_until("17 71");
-    terminal.read_until("ready");
     c.kill("TERM").ok();
     run.wait().ok();
 }

@@ -15,6 +15,8 @@ fn sh(text: &str) -> Bundle {
 #[test]
 fn stdin_stdout_and_stderr_are_the_callers() {
     let bundle = sh("read word; echo \"out $word\"; echo \"err $word\" >&2");
+    // Newer versions of runc have a word to say about those.
+    bundle.remove("/process/capabilities/ambient");
     let output = bundle
         .container()
         .call("run", NO_FLAGS)

@@ -282,8 +282,8 @@ fn without_an_environment_a_hook_has_the_runtimes() {
 #[test]
 fn hooks_inherit_no_descriptors_of_the_runtime() {
     differs!(
-        Runc < (1, 2),
-        "startContainer hooks have the runtime's socket and pipes"
+        Runc,
+        "startContainer hooks have the runtime's sockets and pipes"
     );
     let bundle = Bundle::new();
     let file = log(&bundle);
@@ -344,6 +344,8 @@ fn a_hook_may_print_a_lot() {
 fn what_a_good_hook_prints_is_not_the_runtimes_output() {
     differs!(Crun, "hooks share the runtime's stdout and stderr");
     let bundle = Bundle::new();
+    // Newer versions of runc have a word to say about those.
+    bundle.remove("/process/capabilities/ambient");
     bundle.set(
         "/hooks/createRuntime",
         json!([script("echo out; echo err >&2")]),
@@ -409,6 +411,7 @@ fn a_failing_poststart_hook_is_reported() {
 
 #[test]
 fn a_failing_poststop_hook_does_not_stop_the_delete() {
+    differs!(Runc, "it does from 1.2 on");
     let bundle = Bundle::new();
     bundle.set("/hooks/poststop", json!([{"path": "/bin/false"}]));
     bundle.args(&["/probe", "exit", "0"]);

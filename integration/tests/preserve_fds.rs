@@ -121,7 +121,7 @@ fn exec_passes_nothing_by_itself() {
 
 #[test]
 fn a_missing_descriptor_is_an_error() {
-    differs!(Runc < (1, 2), "the process is run without it");
+    differs!(Runc < (1, 4), "the process is run without it");
     differs!(Crun, "it passes what there is");
     let bundle = Bundle::new();
     let c = bundle.container();
@@ -137,7 +137,7 @@ fn a_missing_descriptor_is_an_error() {
 
 #[test]
 fn a_missing_descriptor_of_exec_is_an_error() {
-    differs!(Runc < (1, 2), "the process is run without it");
+    differs!(Runc < (1, 4), "the process is run without it");
     differs!(Crun, "it passes what there is");
     let bundle = Bundle::new();
     let c = bundle.container();
