@@ -215,5 +215,5 @@ fn run_goes_on_when_nobody_reads_its_output() {
     let c = bundle.container();
     let code = c.call("run", NO_FLAGS).stdout_fd(writer).run().code();
     assert!(bundle.rootfs("/tmp/done").exists());
-    assert!(matches!(code, Some(_)));
+    assert!(code.is_some());
 }
