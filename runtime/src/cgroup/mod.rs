@@ -6,7 +6,7 @@
 mod path;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -21,6 +21,9 @@ use crate::sys::fs::{self, OFlags};
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 /// How long to wait for a freezer or for killed processes to go, as runc does with its retries.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between attempts to remove a cgroup that is about to be free.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The mounted cgroup2 hierarchy of the host.
 #[derive(Debug)]
@@ -87,27 +90,63 @@ impl Hierarchy {
         }
     }
 
+    /// Checks that there is no cgroup at `path`, or one that [`Hierarchy::create`] would take.
+    pub(crate) fn check_free(&self, path: &Path) -> Result<()> {
+        match self.find(path)? {
+            Some(cgroup) => cgroup.check_reusable(),
+            None => Ok(()),
+        }
+    }
+
     /// Removes the cgroup at `path` if nothing is in it. `false`: something is.
-    pub(crate) fn remove_empty(&self, path: &Path) -> Result<bool> {
+    fn remove_empty(&self, path: &Path) -> Result<bool> {
         let below = path.strip_prefix("/").unwrap_or(path);
+        if below.components().any(|part| part == Component::ParentDir) {
+            return Err(Error::config(format!("the cgroup {path:?} has a .. in it")));
+        }
         match fs::rmdirat(&self.root, below) {
             Ok(()) => Ok(true),
             Err(error) if fs::is_missing(&error) => Ok(true),
-            Err(error) if matches!(error.errno(), Some(Errno::BUSY | Errno::NOTEMPTY)) => Ok(false),
+            Err(error) if is_busy(&error) => Ok(false),
             Err(error) => Err(error.wrap(format!("removing the cgroup {path:?}"))),
         }
     }
 
-    /// Removes a cgroup with all below it, once the processes in it have gone.
-    pub(crate) fn remove(&self, path: &Path, cgroup: &Cgroup) -> Result<()> {
-        cgroup.wait_for("populated 0")?;
-        cgroup.remove_children()?;
-        if self.remove_empty(path)? {
-            return Ok(());
+    /// Removes the cgroup at `path` with all below it. Processes that are still in it are killed: those that have
+    /// outlived init in a shared pid namespace, or that an exec puts in at this moment.
+    pub(crate) fn remove(&self, path: &Path) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        while !self.remove_empty(path)? {
+            let Some(cgroup) = self.find(path)? else {
+                return Ok(());
+            };
+            if !cgroup.processes()?.is_empty() {
+                cgroup.kill()?;
+            }
+            cgroup.wait_for("populated 0", until)?;
+            cgroup.remove_children()?;
+            if self.remove_empty(path)? {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let text = format!("the cgroup {path:?} is still in use");
+                return Err(Error::new(ErrorKind::Process, text));
+            }
+            // The kernel says EBUSY for a moment longer than it says that processes are there: an ended process leaves
+            // the lists of its cgroup only after its last turn on a CPU. There is nothing that could be waited on for
+            // that, and no rmdir(2) that waits.
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        let text = format!("the cgroup {path:?} is still in use");
-        Err(Error::new(ErrorKind::Process, text))
+        Ok(())
     }
+}
+
+/// It has processes, or groups below it.
+fn is_busy(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::BUSY | Errno::NOTEMPTY))
 }
 
 /// One cgroup.
@@ -207,7 +246,8 @@ impl Cgroup {
             child.remove_children()?;
             let name = child.path.file_name().unwrap_or_default();
             match fs::rmdirat(&self.directory, name) {
-                Err(error) if !fs::is_missing(&error) => return Err(error),
+                // Whoever wants it gone tries again.
+                Err(error) if !fs::is_missing(&error) && !is_busy(&error) => return Err(error),
                 _ => {}
             }
         }
@@ -226,7 +266,8 @@ impl Cgroup {
     /// Stops everything in it and waits until it stands still; undone when that does not come about.
     pub(crate) fn freeze(&self) -> Result<()> {
         fs::write_at(&self.directory, "cgroup.freeze", "1")?;
-        self.wait_for("frozen 1").inspect_err(|_| {
+        let until = Instant::now() + PATIENCE;
+        self.wait_for("frozen 1", until).inspect_err(|_| {
             if let Err(error) = self.thaw() {
                 crate::log::warn(format_args!("thawing after a failed freeze: {error}"));
             }
@@ -265,8 +306,7 @@ impl Cgroup {
     }
 
     /// Waits until cgroup.events has this line. The kernel wakes a poll(2) for POLLPRI at each change.
-    fn wait_for(&self, line: &str) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+    fn wait_for(&self, line: &str, until: Instant) -> Result<()> {
         let events = match fs::openat(&self.directory, "cgroup.events", OFlags::RDONLY, 0) {
             Err(error) if fs::is_missing(&error) => return Ok(()),
             other => other?,

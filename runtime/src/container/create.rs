@@ -163,6 +163,9 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     if let Some(path) = &options.pid_file {
         write_pid_file(path, made.record.pid)?;
     }
+    // The container can be worked on by others from here on. Before it goes on: should this process be killed in
+    // between, init ends, while one that was let go would keep the lock for ever.
+    drop(lock);
     let Some(run) = run else {
         newborn.go()?;
         newborn.leave();
@@ -171,7 +174,6 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     };
 
     let exit = start_and_wait(root, &plan, newborn, waiting, &made)?;
-    drop(lock);
     if foreground.is_none() || run.keep {
         made.keep();
         return Ok(exit);
@@ -197,8 +199,6 @@ fn start_and_wait(
         .go()
         .and_then(|()| newborn.wait_for_exec())
         .context(|| UNABLE)?;
-    // The container can be worked on by others from here on.
-    fs::unlock(made.directory);
     if plan.hooks.has(Point::Poststart) {
         let state = made.record.hook_state().json("running", made.record.pid);
         plan.hooks.run(Point::Poststart, &state, None)?;

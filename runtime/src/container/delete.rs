@@ -6,7 +6,6 @@ use rustix::event::Timespec;
 use rustix::io::Errno;
 
 use super::record::{self, Record};
-use super::status::Lock;
 use super::{Container, Root, Status, id};
 use crate::cgroup::Hierarchy;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,20 +25,32 @@ const PATIENCE: Timespec = Timespec {
 /// # Errors
 /// `cannot delete container X that is not stopped: running`.
 pub fn delete(root: &Root, name: &str, force: bool) -> Result<()> {
-    let container = match Container::load(root, name) {
-        Ok(container) => container,
-        Err(error) if force && error.kind() != ErrorKind::InvalidId => {
-            return delete_remains(root, name);
-        }
-        Err(error) => return Err(error),
-    };
-    let lock = Lock::take(&container.directory)?;
-    // Another delete may have been faster: then the directory we hold has no name any more.
-    let container = match container.reload() {
-        Ok(container) => container,
+    id::check(name)?;
+    let directory = match root.open_container(name) {
         Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+        other => other?,
     };
+    // Held until the directory is closed. The record is read under it: another delete may have been faster, and then the
+    // directory held here has no name any more, nor anything in it.
+    fs::lock_exclusive(&directory)?;
+    let record = match Record::load(&directory) {
+        Ok(record) => record,
+        // Nothing has been made yet by a creator that was killed, or it has just begun: it will see that it is too late.
+        Err(error) if fs::is_missing(&error) => {
+            return match force {
+                true => remove_bare_directory(root, name, &directory),
+                false => Err(super::not_found()),
+            };
+        }
+        Err(error) if force => {
+            crate::log::warn(format_args!(
+                "state of container {name}: {error}: deleting what can be made out"
+            ));
+            Record::salvage(&directory, name)
+        }
+        Err(error) => return Err(error.wrap(format!("state of container {name}"))),
+    };
+    let container = Container::locked(directory, record)?;
     let status = container.status()?;
     match status {
         Status::Stopped => {}
@@ -50,32 +61,10 @@ pub fn delete(root: &Root, name: &str, force: bool) -> Result<()> {
             return Err(Error::new(ErrorKind::InvalidState, text));
         }
     }
-    destroy(root, &container.directory, &container.record)?;
-    drop(lock);
-    Ok(())
+    destroy(root, &container.directory, &container.record)
 }
 
 impl Container {
-    /// The same container with its present record, now that it is locked.
-    fn reload(&self) -> Result<Container> {
-        let directory = fs::openat(
-            &self.directory,
-            ".",
-            fs::OFlags::RDONLY | fs::OFlags::DIRECTORY,
-            0,
-        )
-        .map_err(|_| super::not_found())?;
-        let record = match Record::load(&directory) {
-            Err(error) if fs::is_missing(&error) => return Err(super::not_found()),
-            other => other?,
-        };
-        Ok(Container {
-            directory,
-            record,
-            procfs: crate::sys::procfs::Procfs::open()?,
-        })
-    }
-
     /// Kills all of it and waits for init.
     fn end(&self) -> Result<()> {
         let init = match self.init() {
@@ -97,19 +86,12 @@ impl Container {
     }
 }
 
-/// Takes away everything that belongs to a container whose init has ended, and runs its poststop hooks.
+/// Takes away everything that belongs to a container whose init has ended, and runs its poststop hooks. The caller
+/// holds the lock and has found the record under it: what is named there by path (the cgroup, the directory) would
+/// otherwise be another container's that has got the same id meanwhile.
 pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Result<()> {
     if let Some(path) = &record.cgroup {
-        let hierarchy = Hierarchy::open()?;
-        if !hierarchy.remove_empty(path)?
-            && let Some(cgroup) = hierarchy.find(path)?
-        {
-            // Processes that have outlived init: in a shared pid namespace, or put in by exec.
-            if !cgroup.processes()?.is_empty() {
-                cgroup.kill()?;
-            }
-            hierarchy.remove(path, &cgroup)?;
-        }
+        Hierarchy::open()?.remove(path)?;
     }
     if let Some(group) = &record.intel_rdt {
         group.remove()?;
@@ -127,25 +109,24 @@ pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Resu
     Ok(())
 }
 
-/// `delete --force` where there is no container, or one whose creator was killed before it could write anything down.
-fn delete_remains(root: &Root, name: &str) -> Result<()> {
-    id::check(name)?;
-    match root.open_container(name) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(directory) => {
-            let _lock = Lock::take(&directory)?;
-            remove_directory(root, name, &directory)
+/// Removes a directory that has no record in it.
+pub(super) fn remove_bare_directory(root: &Root, name: &str, directory: &OwnedFd) -> Result<()> {
+    let ours = fs::fstat(directory)?;
+    // Somebody else may have removed it, and its name may be a new container's.
+    match fs::stat(root.container_path(name)) {
+        Ok(named) if (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino) => {
+            remove_directory(root, name, directory)
         }
+        Err(error) if !fs::is_missing(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 
 /// Empties and removes a container's directory.
-pub(super) fn remove_directory(root: &Root, name: &str, directory: &OwnedFd) -> Result<()> {
+fn remove_directory(root: &Root, name: &str, directory: &OwnedFd) -> Result<()> {
     record::remove(directory)?;
     match fs::rmdirat(fs::CWD, root.container_path(name)) {
-        // Somebody else has removed it, and perhaps a new container has its name already: that one is not empty.
-        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NOTEMPTY)) => Ok(()),
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
         other => other,
     }
 }

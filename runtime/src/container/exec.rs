@@ -3,6 +3,8 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use rustix::event::Timespec;
+
 use super::{Container, Status, create};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -20,6 +22,7 @@ use crate::setup::personality::Personality;
 use crate::setup::user::Mappings;
 use crate::setup::{pidfd_socket, user_database};
 use crate::spec;
+use crate::sys::pidfd;
 use crate::sys::process::Exit;
 
 /// What `exec` wants to know.
@@ -65,6 +68,11 @@ pub struct ExecOptions {
     pub no_subreaper: bool,
 }
 
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
 impl Container {
     /// Runs one more process in the container: until it ends, or detached.
     ///
@@ -74,10 +82,7 @@ impl Container {
         // Before anything else is opened, see `create`.
         let passed_fds = PassedFds::for_exec(options.preserve_fds)?;
         match self.status()? {
-            Status::Stopped => {
-                let text = "cannot exec in a stopped container";
-                return Err(Error::new(ErrorKind::NotRunning, text));
-            }
+            Status::Stopped => return Err(stopped()),
             Status::Paused if !options.ignore_paused => {
                 let text = "cannot exec in a paused container (use --ignore-paused to override)";
                 return Err(Error::new(ErrorKind::InvalidState, text));
@@ -115,7 +120,15 @@ impl Container {
             }
             (None, _) => None,
         };
-        let init = self.init()?;
+        let init = self.init().map_err(|error| match error.kind() {
+            ErrorKind::NotRunning => stopped(),
+            _ => error,
+        })?;
+        // Half-way in, its end shows in one of many ways.
+        let because = |error| match pidfd::wait_exit(&init, Some(NOW)) {
+            Ok(true) => stopped(),
+            _ => Error::wrap(error, create::UNABLE),
+        };
         let cgroup = self.exec_cgroup(options)?;
         let mut waiting = (!options.detach)
             .then(|| Foreground::prepare(!options.no_subreaper))
@@ -133,8 +146,8 @@ impl Container {
             passed_fds: &passed_fds,
             console_socket,
         };
-        let mut newborn = join.fork().context(|| create::UNABLE)?;
-        newborn.serve().context(|| create::UNABLE)?;
+        let mut newborn = join.fork().map_err(because)?;
+        newborn.serve().map_err(because)?;
         if let Some(socket) = &options.pidfd_socket {
             pidfd_socket::send(
                 socket,
@@ -148,7 +161,7 @@ impl Container {
         newborn
             .go()
             .and_then(|()| newborn.wait_for_exec())
-            .context(|| create::UNABLE)?;
+            .map_err(because)?;
         if let Some(path) = &options.pid_file {
             // Only now: an exec that fails leaves no pid file.
             create::write_pid_file(path, newborn.child.pid.as_raw_nonzero().get())?;
@@ -163,6 +176,10 @@ impl Container {
     /// Where the process is born: the container's cgroup, or one below it that the caller names.
     fn exec_cgroup(&self, options: &ExecOptions) -> Result<Option<Cgroup>> {
         let own = self.cgroup()?;
+        if own.is_none() && self.record.cgroup.is_some() {
+            // It goes when the container is deleted.
+            return Err(stopped());
+        }
         let Some(named) = options.cgroup.last() else {
             return Ok(own);
         };
@@ -176,6 +193,11 @@ impl Container {
             )),
         }
     }
+}
+
+fn stopped() -> Error {
+    let text = "cannot exec in a stopped container";
+    Error::new(ErrorKind::NotRunning, text)
 }
 
 fn refuse(text: &str) -> Error {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::create::CreateOptions;
-use super::record::Record;
+use super::record::{self, Record};
 use super::status::Lock;
 use super::{CgroupDriver, Root, clock, delete};
 use crate::cgroup::{self, Cgroup, Hierarchy};
@@ -17,6 +17,7 @@ use crate::setup::intel_rdt::{self, Group};
 use crate::setup::namespaces::kind;
 use crate::setup::notify_socket::NotifySocket;
 use crate::spec;
+use crate::sys::fs;
 use crate::sys::procfs::Procfs;
 
 /// What has been made for the container so far. Undone when this is dropped, unless the container is to stay.
@@ -61,11 +62,20 @@ impl<'a> Made<'a> {
             other => other?,
         };
         if let Some(hierarchy) = &hierarchy {
-            self.record.cgroup = Some(cgroup::resolve(cgroups_path, &options.id, procfs)?);
+            let path = cgroup::resolve(cgroups_path, &options.id, procfs)?;
+            // Before it is written down as this container's: what stands there is killed when that is deleted.
+            hierarchy.check_free(&path)?;
+            self.record.cgroup = Some(path);
             self.cgroup_mount.clone_from(&hierarchy.mount);
         }
-        self.record.write(self.directory)?;
-        Record::publish(self.directory)?;
+        self.record
+            .write(self.directory)
+            .and_then(|()| Record::publish(self.directory))
+            .map_err(|error| match fs::is_missing(&error) {
+                // No file can be made in a directory that has been removed.
+                true => super::deleted_meanwhile(),
+                false => error,
+            })?;
         if let (Some(hierarchy), Some(path)) = (&hierarchy, &self.record.cgroup) {
             match hierarchy.create(path) {
                 Ok(cgroup) => self.cgroup = Some(cgroup),
@@ -115,8 +125,16 @@ impl<'a> Made<'a> {
     /// The container has ended and goes, as by `delete`.
     pub(super) fn finish(mut self) -> Result<()> {
         self.undo = false;
+        self.destroy()
+    }
+
+    fn destroy(&self) -> Result<()> {
         let _lock = Lock::take(self.directory)?;
-        delete::destroy(self.root, self.directory, &self.record)
+        match record::is_there(self.directory) {
+            true => delete::destroy(self.root, self.directory, &self.record),
+            // Somebody else has deleted it, or it had not got so far.
+            false => delete::remove_bare_directory(self.root, &self.record.id, self.directory),
+        }
     }
 }
 
@@ -126,7 +144,7 @@ impl Drop for Made<'_> {
             return;
         }
         self.cgroup = None;
-        if let Err(error) = delete::destroy(self.root, self.directory, &self.record) {
+        if let Err(error) = self.destroy() {
             crate::log::warn(format_args!("cleaning up after a failure: {error}"));
         }
     }

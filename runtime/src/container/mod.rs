@@ -56,6 +56,8 @@ pub struct Container {
     /// Its state directory, by descriptor: another container of the same name is never taken for it.
     directory: OwnedFd,
     record: Record,
+    /// Somebody was at work on creating it when this was loaded.
+    creating: bool,
     procfs: Procfs,
 }
 
@@ -67,13 +69,32 @@ impl Container {
     pub fn load(root: &Root, id: &str) -> Result<Container> {
         id::check(id)?;
         let directory = root.open_container(id)?;
-        let record = Record::load(&directory).map_err(|error| match fs::is_missing(&error) {
-            true => not_found(),
-            false => error.wrap(format!("state of container {id}")),
-        })?;
+        let load = || {
+            Record::load(&directory).map_err(|error| match fs::is_missing(&error) {
+                true => not_found(),
+                false => error.wrap(format!("state of container {id}")),
+            })
+        };
+        let mut record = load()?;
+        // Who creates it holds the lock; without one it is done by now, or died over it.
+        let creating = record.pid == 0 && status::is_locked(&directory);
+        if record.pid == 0 && !creating {
+            record = load()?;
+        }
         Ok(Container {
             directory,
             record,
+            creating,
+            procfs: Procfs::open()?,
+        })
+    }
+
+    /// A container whose lock the caller holds, so that nobody else is at work on it.
+    fn locked(directory: OwnedFd, record: Record) -> Result<Container> {
+        Ok(Container {
+            directory,
+            record,
+            creating: false,
             procfs: Procfs::open()?,
         })
     }
@@ -107,6 +128,12 @@ impl Container {
 
 fn not_found() -> Error {
     Error::new(ErrorKind::NotFound, "container does not exist")
+}
+
+/// What `create` says when a `delete --force` of the same id was faster.
+fn deleted_meanwhile() -> Error {
+    let text = "the container was deleted while it was being created";
+    Error::new(ErrorKind::NotFound, text)
 }
 
 /// A zombie or a process just being reaped, by its state letter in proc_pid_stat(5).

@@ -1,9 +1,11 @@
 //! state.json: the facts about a container that cannot be found out later. Its status is never among them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,8 +16,8 @@ use crate::sys::fs::{self, OFlags};
 
 const NAME: &str = "state.json";
 const NEW_NAME: &str = "state.json.new";
-/// Larger than any config.json that is accepted.
-const LIMIT: u64 = 64 << 20;
+/// More than comes of the largest config.json that is accepted, with its annotations a second time.
+const LIMIT: u64 = 80 << 20;
 
 /// The facts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,6 +62,35 @@ impl Record {
         serde_json::from_slice(&bytes).map_err(|error| Error::config(format!("{NAME}: {error}")))
     }
 
+    /// What can be made out of a damaged record: enough to end the container's processes and remove its cgroup.
+    pub(super) fn salvage(directory: &OwnedFd, id: &str) -> Record {
+        let mut found = Salvaged::default();
+        let bytes = fs::openat(directory, NAME, OFlags::RDONLY | OFlags::NOFOLLOW, 0)
+            .and_then(|fd| fs::read_to_end(fd, LIMIT))
+            .unwrap_or_default();
+        // It ends with an error sooner or later; what was found till then is what counts.
+        let _ = serde_json::Deserializer::from_slice(&bytes).deserialize_map(&mut found);
+        let known = found.pid > 0 && found.start_time > 0;
+        Record {
+            id: id.to_owned(),
+            pid: if known { found.pid } else { 0 },
+            start_time: found.start_time,
+            created: String::new(),
+            bundle: PathBuf::new(),
+            rootfs: PathBuf::new(),
+            oci_version: String::new(),
+            annotations: BTreeMap::new(),
+            cgroup: found.cgroup,
+            namespaces: 0,
+            own_pid_namespace: false,
+            no_new_keyring: false,
+            poststop_hooks: false,
+            poststart_hooks: false,
+            intel_rdt: None,
+            config: RawValue::NULL.to_owned(),
+        }
+    }
+
     /// Writes the record beside the present one, not yet in its place.
     pub(super) fn write(&self, directory: &OwnedFd) -> Result<()> {
         let text =
@@ -93,6 +124,43 @@ impl Record {
     }
 }
 
+/// Whether the record is still there: else the container has been deleted by somebody else.
+pub(super) fn is_there(directory: &OwnedFd) -> bool {
+    fs::lstatat(directory, NAME).is_ok()
+}
+
+/// The members of a damaged record that a deletion needs.
+#[derive(Debug, Default)]
+struct Salvaged {
+    pid: i32,
+    start_time: u64,
+    cgroup: Option<PathBuf>,
+}
+
+impl<'de> Visitor<'de> for &mut Salvaged {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
+        while let Some(key) = members.next_key::<String>()? {
+            let value = members.next_value::<serde_json::Value>()?;
+            match key.as_str() {
+                "pid" => {
+                    let pid = value.as_i64().and_then(|pid| pid.try_into().ok());
+                    self.pid = pid.unwrap_or(0);
+                }
+                "startTime" => self.start_time = value.as_u64().unwrap_or(0),
+                "cgroup" => self.cgroup = value.as_str().map(PathBuf::from),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Removes the container's files. The record goes last: as long as there is something left, there is a record of it.
 pub(super) fn remove(directory: &OwnedFd) -> Result<()> {
     let listing = fs::openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
@@ -122,4 +190,46 @@ fn remove_directory(parent: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<(
         fs::unlinkat(&directory, &*inner.to_string_lossy())?;
     }
     fs::rmdirat(parent, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_record_gives_what_it_has() {
+        for (text, pid, start_time, cgroup) in [
+            (
+                r#"{"id":"x","pid":7,"startTime":8,"cgroup":"/a","conf"#,
+                7,
+                8,
+                Some("/a"),
+            ),
+            (
+                r#"{"pid":"seven","startTime":8,"cgroup":["/a"]}"#,
+                0,
+                8,
+                None,
+            ),
+            (
+                r#"{"pid":-7,"startTime":8,"cgroup":"/a","#,
+                -7,
+                8,
+                Some("/a"),
+            ),
+            (r#"{"pid":99999999999,"startTime":-1}"#, 0, 0, None),
+            ("[1,2]", 0, 0, None),
+            ("", 0, 0, None),
+        ] {
+            let mut found = Salvaged::default();
+            let _ =
+                serde_json::Deserializer::from_slice(text.as_bytes()).deserialize_map(&mut found);
+            assert_eq!((found.pid, found.start_time), (pid, start_time), "{text}");
+            assert_eq!(
+                found.cgroup.as_deref(),
+                cgroup.map(std::path::Path::new),
+                "{text}"
+            );
+        }
+    }
 }

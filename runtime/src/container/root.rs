@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{id, not_found};
+use super::{deleted_meanwhile, id, not_found};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::sys::fs::{self, OFlags};
@@ -92,7 +92,10 @@ impl Root {
                 "container with given ID already exists",
             )),
             Err(error) => Err(error),
-            Ok(()) => self.open_container(id),
+            Ok(()) => self.open_container(id).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => deleted_meanwhile(),
+                _ => error,
+            }),
         }
     }
 

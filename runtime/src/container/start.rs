@@ -1,7 +1,9 @@
 //! `start`.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use super::record::{self, Record};
 use super::status::Lock;
 use super::{Container, Status};
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -13,6 +15,14 @@ use crate::sys::poll::{self, PollFd, PollFlags};
 /// What init of a created container waits at: it opens it for writing, which blocks until somebody reads.
 pub(super) const FIFO: &str = "exec.fifo";
 
+/// How often `start` looks at a container whose init says nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+fn already_running() -> Error {
+    let text = "cannot start an already running container";
+    Error::new(ErrorKind::InvalidState, text)
+}
+
 impl Container {
     /// Lets the container's program run.
     ///
@@ -20,16 +30,24 @@ impl Container {
     /// `cannot start an already running container`, `cannot start a container that has stopped`.
     pub fn start(&self) -> Result<()> {
         let lock = Lock::take(&self.directory)?;
-        match self.status()? {
+        if self.record.pid == 0 {
+            // Its creator was at work on it till now, or died over it.
+            let present = self.reload()?;
+            if present.record.pid != 0 {
+                drop(lock);
+                return present.start();
+            }
+        }
+        match self.status_now()? {
             Status::Created => {}
+            Status::Stopped if !record::is_there(&self.directory) => {
+                return Err(super::not_found());
+            }
             Status::Stopped => {
                 let text = "cannot start a container that has stopped";
                 return Err(Error::new(ErrorKind::InvalidState, text));
             }
-            Status::Creating | Status::Running | Status::Paused => {
-                let text = "cannot start an already running container";
-                return Err(Error::new(ErrorKind::InvalidState, text));
-            }
+            Status::Creating | Status::Running | Status::Paused => return Err(already_running()),
         }
         let init = self.init()?;
         let notifier = match NotifySocket::from_environment(&self.path()?) {
@@ -53,7 +71,8 @@ impl Container {
         }
     }
 
-    /// Reads the byte that init writes once it is past the fifo; its death ends the waiting, too.
+    /// Opens the fifo for reading, which lets init go on, and waits until it has been there; its death ends the waiting,
+    /// too.
     fn open_fifo(&self, init: &OwnedFd) -> Result<()> {
         let fifo = fs::openat(&self.directory, FIFO, OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
         loop {
@@ -61,16 +80,34 @@ impl Container {
                 PollFd::new(&fifo, PollFlags::IN),
                 PollFd::new(init, PollFlags::IN),
             ];
-            poll::poll(&mut fds, None)?;
-            let said = fds[0].revents().contains(PollFlags::IN);
-            if said && matches!(rustix::io::read(&fifo, &mut [0u8; 1]), Ok(1)) {
+            let ready = poll::poll(&mut fds, Instant::now().checked_add(LOOK_AGAIN))?;
+            // A byte, or only the end of what had been opened for writing.
+            if !fds[0].revents().is_empty() {
                 return fs::unlinkat(&self.directory, FIFO);
             }
             if !fds[1].revents().is_empty() {
                 let text = "container init has ended before it could be started";
                 return Err(Error::new(ErrorKind::Process, text));
             }
+            // Another `start` may have let init go and been killed before it took the fifo away. Nothing tells who comes
+            // later but that the program runs at last.
+            if !ready && self.status_now()? == Status::Running {
+                fs::unlinkat(&self.directory, FIFO)?;
+                return Err(already_running());
+            }
         }
+    }
+
+    /// The same container with its present record. The lock is held.
+    fn reload(&self) -> Result<Container> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory =
+            fs::openat(&self.directory, ".", flags, 0).map_err(|_| super::not_found())?;
+        let record = Record::load(&directory).map_err(|error| match fs::is_missing(&error) {
+            true => super::not_found(),
+            false => error,
+        })?;
+        Container::locked(directory, record)
     }
 
     /// The path of its state directory, for what takes no descriptor.

@@ -68,12 +68,16 @@ pub struct State {
 impl Container {
     /// Finds out the status.
     pub fn status(&self) -> Result<Status> {
+        if self.creating {
+            return Ok(Status::Creating);
+        }
+        self.status_now()
+    }
+
+    /// The same for who holds the lock: nobody is at work on it.
+    pub(super) fn status_now(&self) -> Result<Status> {
         if self.record.pid == 0 {
-            // Who creates it holds the lock; without one it died over it.
-            return Ok(match is_locked(&self.directory) {
-                true => Status::Creating,
-                false => Status::Stopped,
-            });
+            return Ok(Status::Stopped);
         }
         let Some(process) = self.procfs.look(self.record.pid)? else {
             return Ok(Status::Stopped);
@@ -124,7 +128,8 @@ impl Container {
     }
 }
 
-/// The lock of a container, held by whoever changes it: create, start, delete. Ends with its holder, however that ends.
+/// The lock of a container, held by whoever changes it: create, start, delete. Ends with its holder, however that ends:
+/// a child that has the same open file does not outlive a creator that holds it.
 #[derive(Debug)]
 pub(super) struct Lock<'a>(&'a OwnedFd);
 
@@ -143,7 +148,8 @@ impl Drop for Lock<'_> {
     }
 }
 
-fn is_locked(directory: &OwnedFd) -> bool {
+/// Whether somebody is at work on the container.
+pub(super) fn is_locked(directory: &OwnedFd) -> bool {
     // A second open file, since the lock belongs to that.
     let own = fs::openat(
         directory,

@@ -14,7 +14,7 @@ use crate::setup::environment::Environment;
 use crate::setup::namespaces::{self, Stage, kind};
 use crate::setup::net_devices::Moved;
 use crate::setup::rootfs::Rootfs;
-use crate::sys::fs::{self, OFlags};
+use crate::sys::fs::OFlags;
 use crate::sys::{ids, namespace, netlink, prctl, process, signal};
 
 /// The name by which a container that is created and not yet started is known (comm of proc_pid_comm(5)).
@@ -180,13 +180,14 @@ fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Opt
     Ok(Some(console))
 }
 
-/// Blocks until `start` opens the fifo for reading, and lets it go on by a byte.
+/// Blocks until `start` opens the fifo for reading. That init has opened it, too, is all that `start` waits for: should
+/// that have been killed meanwhile, there is no write to fail.
 fn wait_for_start(birth: &Birth<'_>, fifo: &std::os::fd::OwnedFd) -> Result<()> {
-    let writer = birth
+    birth
         .procfs
         .reopen(fifo, OFlags::WRONLY)
-        .context(|| "opening exec.fifo")?;
-    fs::write_once(writer, b"0")
+        .context(|| "opening exec.fifo")
+        .map(drop)
 }
 
 /// Tells the parent; once that has gone (after create), whoever reads the log.
