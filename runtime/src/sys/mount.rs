@@ -41,6 +41,9 @@ pub(crate) mod attr {
     pub(crate) const NOSYMFOLLOW: u64 = 0x0020_0000;
 }
 
+/// The flag of mount(2) that libc lacks.
+pub(crate) const MS_NOSYMFOLLOW: u64 = 256;
+
 /// MS_* propagation types as mount_setattr(2) wants them.
 pub(crate) mod propagation {
     pub(crate) const UNBINDABLE: u64 = 1 << 17;
@@ -198,6 +201,20 @@ pub(crate) fn mount_legacy(
     let flags = mount::MountFlags::from_bits_retain(u32::try_from(flags).unwrap_or(0));
     mount::mount(source, &target, fstype, flags, Some(data.as_c_str()))
         .call(|| format!("mount({source:?}, {target:?}, {fstype:?}, {flags:?}, {data:?})"))
+}
+
+/// The id of the mount that a descriptor is on (statx(2) STATX_MNT_ID). First kernel: 5.8.
+pub(crate) fn mount_id(fd: impl AsFd) -> Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let fd = fd.as_fd();
+    statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+        .map(|statx| statx.stx_mnt_id)
+        .call(|| {
+            format!(
+                "statx({}, \"\", AT_EMPTY_PATH, STATX_MNT_ID)",
+                fd.as_raw_fd()
+            )
+        })
 }
 
 /// pivot_root(2) with the working directory as new and as old root (pivot_root(".", "."), see its man page).

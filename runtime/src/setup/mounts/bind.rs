@@ -2,8 +2,10 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use super::Mount;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::setup::rootfs::Rootfs;
 use crate::sys::fs::{self, FileType, OFlags};
@@ -63,9 +65,22 @@ pub(super) fn place(m: &Mount, rootfs: &Rootfs, tree: &OwnedFd) -> Result<OwnedF
     {
         return Ok(fd);
     }
-    if fs::file_type(&fs::fstat(tree)?) == FileType::Directory {
-        rootfs.directory(&m.destination)
+    let is_directory =
+        |fd: &OwnedFd| fs::fstat(fd).map(|s| fs::file_type(&s) == FileType::Directory);
+    let from_directory = is_directory(tree)?;
+    let place = if from_directory {
+        rootfs.directory(&m.destination)?
     } else {
-        rootfs.file(&m.destination)
+        rootfs.file(&m.destination)?
+    };
+    // The kernel would only call it invalid.
+    if is_directory(&place)? != from_directory {
+        let what = if from_directory {
+            "a directory cannot be mounted on a file"
+        } else {
+            "a file cannot be mounted on a directory"
+        };
+        return Err(Error::os(what, Errno::NOTDIR));
     }
+    Ok(place)
 }

@@ -9,8 +9,8 @@ use super::{Finish, Mount, copy_up, ordinary_directory};
 use crate::error::{Context, Error, Result};
 use crate::setup::lsm::MountLabel;
 use crate::setup::rootfs::Rootfs;
-use crate::sys::fs::OFlags;
-use crate::sys::mount::{self, FsContext, MountAttr, attr};
+use crate::sys::fs::{self, OFlags};
+use crate::sys::mount::{self, FsContext, attr};
 
 /// Those that have no device: they are configured with fsopen(2). For others, mount(2) on the held place: their options
 /// may be longer than the 255 bytes that fsconfig(2) takes (overlay), and their read-only flag is one of the device.
@@ -24,8 +24,14 @@ pub(super) fn apply(
     finish: &mut Finish,
 ) -> Result<OwnedFd> {
     let kernel_only = m.fstype == "proc" || m.fstype == "sysfs";
+    let mut mode = None;
     let place = if kernel_only {
         ordinary_directory(m, rootfs)?
+    } else if let Some(place) = rootfs.find(&m.destination)? {
+        if m.fstype == "tmpfs" {
+            mode = Some(fs::fstat(&place)?.st_mode & 0o7777);
+        }
+        place
     } else {
         rootfs.directory(&m.destination)?
     };
@@ -33,7 +39,7 @@ pub(super) fn apply(
     if !WITHOUT_DEVICE.contains(&m.fstype.as_str()) {
         return with_device(m, rootfs, &place, label);
     }
-    let tree = match fresh(m, label, finish) {
+    let tree = match fresh(m, label, mode, finish) {
         Err(error) if m.fstype == "sysfs" && error.errno() == Some(Errno::PERM) => {
             // A user namespace may mount sysfs only with a network namespace of its own: the host's, as runc does.
             let tree = mount::clone_tree(rustix::fs::CWD, Path::new("/sys"), true)?;
@@ -49,8 +55,17 @@ pub(super) fn apply(
     Ok(tree)
 }
 
-fn fresh(m: &Mount, label: Option<(&str, &str)>, finish: &mut Finish) -> Result<OwnedFd> {
+/// `mode` is that of the directory which a tmpfs covers: it has the same unless its options say otherwise.
+fn fresh(
+    m: &Mount,
+    label: Option<(&str, &str)>,
+    mode: Option<u32>,
+    finish: &mut Finish,
+) -> Result<OwnedFd> {
     let context = FsContext::open(&m.fstype)?;
+    if let Some(mode) = mode {
+        context.string("mode", &format!("{mode:o}"))?;
+    }
     if !m.source.as_os_str().is_empty() {
         context.string("source", &m.source.to_string_lossy())?;
     }
@@ -94,18 +109,36 @@ fn with_device(
         let separator = if data.is_empty() { "" } else { "," };
         data = format!("{data}{separator}{kind}=\"{label}\"");
     }
-    let mut flags = m.options.filesystem_flags;
-    if m.options.attributes.set & attr::RDONLY != 0 {
-        flags |= libc::MS_RDONLY;
-    }
     let source = m
         .source
         .to_str()
         .ok_or_else(|| Error::config("the source is not UTF-8"))?;
+    // All at once: no moment without nosuid, and nothing to look up again for it.
+    let flags = m.options.filesystem_flags | mount_flags(m.options.attributes.set);
     mount::mount_legacy(source, place, &m.fstype, flags, &data)?;
     let tree = rootfs.open(&m.destination, OFlags::PATH)?;
-    if m.options.attributes != MountAttr::default() {
-        mount::mount_setattr(&tree, false, &m.options.attributes)?;
+    if mount::mount_id(&tree)? == mount::mount_id(place)? {
+        return Err(Error::config("the destination was changed meanwhile"));
     }
     Ok(tree)
+}
+
+/// MOUNT_ATTR_* as the flags of mount(2).
+fn mount_flags(attributes: u64) -> u64 {
+    let atime = match attributes & attr::ATIME {
+        attr::NOATIME => libc::MS_NOATIME,
+        attr::STRICTATIME => libc::MS_STRICTATIME,
+        _ => 0,
+    };
+    [
+        (attr::RDONLY, libc::MS_RDONLY),
+        (attr::NOSUID, libc::MS_NOSUID),
+        (attr::NODEV, libc::MS_NODEV),
+        (attr::NOEXEC, libc::MS_NOEXEC),
+        (attr::NODIRATIME, libc::MS_NODIRATIME),
+        (attr::NOSYMFOLLOW, mount::MS_NOSYMFOLLOW),
+    ]
+    .iter()
+    .filter(|(attribute, _)| attributes & attribute != 0)
+    .fold(atime, |flags, (_, flag)| flags | flag)
 }

@@ -197,10 +197,8 @@ fn plan_one(entry: &spec::Mount, bundle: &Path, container: &IdMappings) -> Resul
         ));
     }
     let destination = clean(destination);
-    let mut options = mount_options::parse(entry.options().as_deref().unwrap_or_default())?;
+    let options = mount_options::parse(entry.options().as_deref().unwrap_or_default())?;
     let fstype = entry.typ().clone().unwrap_or_default();
-    // As in runc: the type `bind` alone makes a bind mount, too.
-    options.bind |= fstype == "bind";
     if fstype.is_empty() && !options.bind && !options.remount {
         return Err(Error::config(
             "no type, and none of the options bind, rbind and remount",
@@ -335,7 +333,7 @@ mod tests {
     #[test]
     fn sources_and_destinations() {
         let mounts = plan(
-            r#"{"mounts":[{"destination":"a/../b/./c","type":"bind","source":"x"},
+            r#"{"mounts":[{"destination":"a/../b/./c","type":"bind","source":"x","options":["bind"]},
                           {"destination":"/d","source":"/y","options":["rbind"]},
                           {"destination":"/proc","type":"proc","source":"proc"}]}"#,
         )
@@ -359,7 +357,10 @@ mod tests {
                 "inside /proc",
             ),
             (r#"{"destination":"/x"}"#, "no type"),
-            (r#"{"destination":"/x","type":"bind"}"#, "needs a source"),
+            (
+                r#"{"destination":"/x","options":["bind"]}"#,
+                "needs a source",
+            ),
             (
                 r#"{"destination":"/x","type":"bind","source":"/","options":["idmap"]}"#,
                 "idmap",
