@@ -151,8 +151,10 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         console_socket,
     };
     let mut newborn = birth.fork().context(|| UNABLE)?;
-    newborn.serve().context(|| UNABLE)?;
-    made.settle(&plan, &newborn, &procfs)?;
+    newborn
+        .serve(&mut |init| made.note(init, &procfs))
+        .context(|| UNABLE)?;
+    made.settle(&plan, &newborn.child)?;
     if let Some(socket) = &options.pidfd_socket {
         pidfd_socket::send(
             socket,

@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::hooks::Point;
 use crate::host::Host;
 use crate::plan::Plan;
-use crate::process::parent::Newborn;
 use crate::setup::intel_rdt::{self, Group};
 use crate::setup::namespaces::kind;
 use crate::setup::notify_socket::NotifySocket;
 use crate::spec;
+use crate::sys::fork::Child;
 use crate::sys::fs;
 use crate::sys::procfs::Procfs;
 
@@ -97,23 +97,21 @@ impl<'a> Made<'a> {
         }
     }
 
-    /// The container's init is ready: the record is complete.
-    pub(super) fn settle(
-        &mut self,
-        plan: &Plan,
-        newborn: &Newborn<'_>,
-        procfs: &Procfs,
-    ) -> Result<()> {
-        let pid = newborn.child.pid;
-        self.record.pid = pid.as_raw_nonzero().get();
-        self.record.start_time = procfs
-            .look(self.record.pid)?
-            .map_or(0, |stat| stat.start_time);
+    /// The container's init is there, and busy: the record is completed beside the present one.
+    pub(super) fn note(&mut self, init: &Child, procfs: &Procfs) -> Result<()> {
+        self.record.pid = init.pid.as_raw_nonzero().get();
+        let stat = procfs.look(self.record.pid)?;
+        self.record.start_time = stat.map_or(0, |stat| stat.start_time);
+        self.record.write(self.directory)
+    }
+
+    /// The container's init is ready: the record takes its place.
+    pub(super) fn settle(&mut self, plan: &Plan, init: &Child) -> Result<()> {
         if let Some(rdt) = &plan.intel_rdt {
-            let group: Group = rdt.apply(Path::new(intel_rdt::ROOT), pid)?;
+            let group: Group = rdt.apply(Path::new(intel_rdt::ROOT), init.pid)?;
             self.record.intel_rdt = Some(group);
+            self.record.write(self.directory)?;
         }
-        self.record.write(self.directory)?;
         Record::publish(self.directory)
     }
 

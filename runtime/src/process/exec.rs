@@ -15,6 +15,7 @@ use crate::setup::memory_policy::MemoryPolicy;
 use crate::setup::namespaces::kind;
 use crate::setup::personality::Personality;
 use crate::setup::rootfs::Rootfs;
+use crate::sys::exe;
 use crate::sys::fork::{self, Fork};
 use crate::sys::fs::{self, OFlags};
 use crate::sys::procfs::Procfs;
@@ -59,6 +60,7 @@ impl<'a> Join<'a> {
         }
         match forked? {
             Fork::Child => fork::exit_after(|| {
+                exe::release();
                 drop(ours);
                 let result = if staged {
                     self.stage(&theirs)

@@ -91,6 +91,9 @@ fn set_up(
             }
         }
     }
+    // Until its program runs, this process holds descriptors of the host. A created container can be entered by exec,
+    // and a hook out of the image runs below it: neither may look in here.
+    prctl::set_dumpable(false)?;
     if !own_user {
         // With full rights over the host's limits; in a user namespace the parent has done it.
         plan.process.rlimits.raise(None)?;

@@ -16,6 +16,7 @@ use crate::setup::listen_fds::PassedFds;
 use crate::setup::mounts::{CgroupView, Opened};
 use crate::setup::namespaces::kind;
 use crate::spec::HookState;
+use crate::sys::exe;
 use crate::sys::fork::{self, Child, Fork};
 use crate::sys::fs::{self, OFlags};
 use crate::sys::pidfd;
@@ -94,6 +95,7 @@ impl<'a> Birth<'a> {
         let (ours, theirs) = channel::pair()?;
         match fork::clone3(self.plan.birth.first, self.cgroup, false)? {
             Fork::Child => fork::exit_after(|| {
+                exe::release();
                 drop(ours);
                 let result = match self.plan.birth.stage {
                     Some(stage) => stage::live(&self, stage, outside, &theirs),
@@ -137,9 +139,11 @@ impl<'a> Newborn<'a> {
     ///
     /// # Errors
     /// What the child reports, or how it died; it is gone and reaped then.
-    pub(crate) fn serve(&mut self) -> Result<()> {
+    ///
+    /// `meanwhile` is the caller's own work with the process, done while that is busy with its.
+    pub(crate) fn serve(&mut self, meanwhile: &mut dyn FnMut(&Child) -> Result<()>) -> Result<()> {
         if !self.staged {
-            self.prepare()?;
+            self.prepare(meanwhile)?;
         }
         loop {
             let Some((request, fd)) = self.channel.receive()? else {
@@ -147,7 +151,7 @@ impl<'a> Newborn<'a> {
             };
             match (request, &self.duties) {
                 (Request::Failed(text), _) => return Err(Error::new(ErrorKind::Process, text)),
-                (Request::Stage(pid), _) if self.staged => self.adopt(pid)?,
+                (Request::Stage(pid), _) if self.staged => self.adopt(pid, meanwhile)?,
                 (
                     Request::MapIds,
                     Duties::Init(Birth {
@@ -200,7 +204,7 @@ impl<'a> Newborn<'a> {
     }
 
     /// What only the parent may do to the process, done while that is busy with its own.
-    fn prepare(&self) -> Result<()> {
+    fn prepare(&self, meanwhile: &mut dyn FnMut(&Child) -> Result<()>) -> Result<()> {
         let (process, procfs, raise) = match &self.duties {
             // In its user namespace it cannot raise a limit of the host any more.
             Duties::Init(birth) => (
@@ -213,11 +217,14 @@ impl<'a> Newborn<'a> {
         if raise {
             process.rlimits.raise(Some(self.child.pid))?;
         }
-        process.oom_score_adj.apply(procfs, self.child.pid)
+        process.oom_score_adj.apply(procfs, self.child.pid)?;
+        meanwhile(&self.child)?;
+        exe::release();
+        Ok(())
     }
 
     /// The stage has made the process proper, as our child, and ends.
-    fn adopt(&mut self, pid: i32) -> Result<()> {
+    fn adopt(&mut self, pid: i32, meanwhile: &mut dyn FnMut(&Child) -> Result<()>) -> Result<()> {
         let pid = Pid::from_raw(pid)
             .ok_or_else(|| Error::new(ErrorKind::Process, "the stage named no process"))?;
         // It is our child and not reaped, so its number is still its own.
@@ -228,7 +235,7 @@ impl<'a> Newborn<'a> {
         let stage = std::mem::replace(&mut self.child, proper);
         self.staged = false;
         process::wait(&stage.pidfd)?;
-        self.prepare()
+        self.prepare(meanwhile)
     }
 
     fn move_net_devices(&self, birth: &Birth<'_>) -> Result<Vec<u8>> {

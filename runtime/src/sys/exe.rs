@@ -11,8 +11,9 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -28,22 +29,40 @@ use crate::error::{Context, Error, Result};
 /// None of the ways works.
 pub fn seal(arguments: Vec<OsString>) -> Result<()> {
     let exe = fs::open("/proc/self/exe", OFlags::PATH)?;
-    if fs::is_read_only(&exe)? || is_sealed_memfd()? {
+    if fs::is_read_only(&exe)? {
         return Ok(());
     }
     let sealed = match read_only_mount(&exe) {
         Ok(mount) => match remap::onto(&mount) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                HELD.store(mount.into_raw_fd(), Ordering::Relaxed);
+                return Ok(());
+            }
             Err(error) => {
                 crate::log::debug(format_args!("executing anew instead: {error}"));
                 mount
             }
         },
+        Err(_) if is_sealed_memfd()? => return Ok(()),
         Err(_) => sealed_copy()?,
     };
     match execute(&sealed, arguments) {
         Ok(never) => match never {},
         Err(error) => Err(error.wrap("running from a sealed executable")),
+    }
+}
+
+/// The descriptor of the mount that this process runs from, or -1. Its last close makes the mount unreachable and costs
+/// the kernel some 30 us, so it is left to a moment when nobody waits: see [`release`].
+static HELD: AtomicI32 = AtomicI32::new(-1);
+
+/// Closes the descriptor of the mount that this process runs from. A child does it first thing, its parent when the
+/// child is at work; in any case before the process of a container can look at this one.
+pub(crate) fn release() {
+    let held = HELD.swap(-1, Ordering::Relaxed);
+    if held >= 0 {
+        // SAFETY: `seal` gave the ownership up to HELD, and the swap has taken it from there once.
+        drop(unsafe { OwnedFd::from_raw_fd(held) });
     }
 }
 

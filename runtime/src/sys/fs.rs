@@ -302,8 +302,9 @@ pub(crate) fn write_at(
 pub(crate) fn read_to_end(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
     let file = File::from(fd);
     let size = file.metadata().map_or(0, |m| m.len().min(limit));
-    // One more than the size, so that the end is seen without a second, growing read.
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+    // One more than the size, so that the end is seen without growing. Files of the kernel say that they are empty.
+    let size = usize::try_from(size).unwrap_or(0).max(1023);
+    let mut bytes = Vec::with_capacity(size + 1);
     file.take(limit + 1)
         .read_to_end(&mut bytes)
         .call(|| "read")?;

@@ -2,8 +2,8 @@
 //!
 //! What ties a process to the file it runs are the mappings of that file and the kernel's note of it, which
 //! /proc/PID/exe shows. The mappings are replaced one by one with the same pages of the same file through the other
-//! mount (mmap(2) MAP_FIXED for those that are only read, a copy moved into place by mremap(2) for the others), and
-//! then the note is changed (prctl(2) PR_SET_MM_MAP, which the kernel grants only when no mapping of the old file is
+//! mount (mmap(2) MAP_FIXED for those that are only read; for the others a new mapping, with copies of the pages that
+//! were written, is moved into place by mremap(2)), and then the note is changed (prctl(2) PR_SET_MM_MAP, which the kernel grants only when no mapping of the old file is
 //! left). It costs some ten calls; another execve(2) costs the start of a whole program.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -46,7 +46,7 @@ pub(super) fn onto(mount: &OwnedFd) -> Result<()> {
         if segment.protection & libc::PROT_WRITE == 0 {
             map_again(segment, &file)?;
         } else {
-            replace_by_copy(segment)?;
+            replace_with_copies(segment, &file)?;
         }
     }
     if let Some((start, length)) = layout.read_only {
@@ -153,29 +153,31 @@ fn map_again(segment: &Segment, file: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// A copy of the pages of a segment that has been written, moved to where they are.
-fn replace_by_copy(segment: &Segment) -> Result<()> {
+/// A segment that may have been written: the same pages of the file, with copies of those that differ from it, moved to
+/// where the segment is.
+fn replace_with_copies(segment: &Segment, file: &OwnedFd) -> Result<()> {
+    let written = written_pages(segment)?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new anonymous mapping, nobody else's; the copy and the move are done without a call in between that
-    // could write to the segment (the process has one thread, and these calls touch no static data unless they fail);
-    // mremap(2) puts the copy in place at once, so every pointer into the segment stays good.
+    // SAFETY: a new private mapping, nobody else's, of the file's pages; the written ones are copied into it, and the
+    // copy and the move are done without a call in between that could write to the segment (the process has one thread,
+    // and these calls touch no static data unless they fail); mremap(2) puts it in place at once, so every pointer into
+    // the segment stays good.
     let moved = unsafe {
         let copy = libc::mmap(
             std::ptr::null_mut(),
             segment.length,
             protection,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
+            libc::MAP_PRIVATE,
+            file.as_raw_fd(),
+            segment.offset as libc::off_t,
         );
         if copy == libc::MAP_FAILED {
-            return Err(Error::os("mmap(MAP_ANONYMOUS)", last_errno()));
+            return Err(Error::os("mmap(MAP_PRIVATE)", last_errno()));
         }
-        std::ptr::copy_nonoverlapping(
-            segment.start as *const u8,
-            copy.cast::<u8>(),
-            segment.length,
-        );
+        for page in &written {
+            let from = (segment.start + page * PAGE) as *const u8;
+            std::ptr::copy_nonoverlapping(from, copy.cast::<u8>().add(page * PAGE), PAGE);
+        }
         libc::mremap(
             copy,
             segment.length,
@@ -191,6 +193,34 @@ fn replace_by_copy(segment: &Segment) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The pages of a segment that are no longer the file's, by their number: what /proc/PID/pagemap (proc_pid_pagemap(5))
+/// shows as present or swapped and not as a page of a file.
+fn written_pages(segment: &Segment) -> Result<Vec<usize>> {
+    const PRESENT: u64 = 1 << 63;
+    const SWAPPED: u64 = 1 << 62;
+    const OF_A_FILE: u64 = 1 << 61;
+    let pages = segment.length / PAGE;
+    let mut entries = vec![0; pages * 8];
+    // The one that is filled now may be static memory of the segment itself: everything is allocated before the look.
+    let mut written = Vec::with_capacity(pages);
+    let pagemap = fs::open("/proc/self/pagemap", OFlags::RDONLY)?;
+    let offset = (segment.start / PAGE * 8) as u64;
+    let length = rustix::io::pread(&pagemap, &mut entries, offset).call(|| "pread(pagemap)")?;
+    if length != entries.len() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "/proc/self/pagemap: short read",
+        ));
+    }
+    for (page, entry) in entries.chunks_exact(8).enumerate() {
+        let entry = entry.try_into().map_or(PRESENT, u64::from_ne_bytes);
+        if entry & SWAPPED != 0 || entry & (PRESENT | OF_A_FILE) == PRESENT {
+            written.push(page);
+        }
+    }
+    Ok(written)
 }
 
 /// `struct prctl_mm_map` of linux/prctl.h.

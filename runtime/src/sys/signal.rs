@@ -40,11 +40,20 @@ pub(crate) fn next(signals: &OwnedFd) -> Result<Option<i32>> {
 
 /// Empties the signal mask and gives every signal its default action, as a new program expects.
 pub(crate) fn reset() {
-    // SAFETY: only installs SIG_DFL and an empty mask; SIGKILL, SIGSTOP and the two signals of the C library give
-    // EINVAL, which is meant to be ignored.
+    // `struct kernel_sigaction`: handler SIG_DFL (0), flags, restorer, mask. The C library's call would leave out the two
+    // signals that it keeps for itself, which may have been ignored by the caller's caller.
+    let default = [0u64; 4];
+    // SAFETY: only installs SIG_DFL, from an array as large as the kernel reads (8 bytes of mask), and an empty mask;
+    // SIGKILL and SIGSTOP give EINVAL, which is meant to be ignored.
     unsafe {
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &default,
+                std::ptr::null::<u8>(),
+                8,
+            );
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
