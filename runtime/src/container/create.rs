@@ -293,10 +293,23 @@ fn make_fifo(directory: &OwnedFd, plan: &Plan) -> Result<OwnedFd> {
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let name = path
         .file_name()
-        .ok_or_else(|| Error::config("--pid-file names no file"))?;
-    let temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
-    std::fs::write(&temporary, pid.to_string())
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .context(|| format!("writing the pid file {}", path.display()))
-        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+        .ok_or_else(|| Error::config("--pid-file names no file"))?
+        .to_string_lossy();
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let words = || format!("writing the pid file {}", path.display());
+    let directory = fs::open(
+        parent.unwrap_or(Path::new(".")),
+        OFlags::PATH | OFlags::DIRECTORY,
+    )
+    .context(words)?;
+    let temporary = format!(".{name}.{pid}");
+    // The name can be foreseen: what another user may have put there is not written to.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    fs::openat(&directory, &temporary, flags, 0o644)
+        .and_then(|file| fs::write_once(file, pid.to_string().as_bytes()))
+        .and_then(|()| fs::renameat(&directory, &temporary, &name))
+        .inspect_err(|_| drop(fs::unlinkat(&directory, &temporary)))
+        .context(words)
 }

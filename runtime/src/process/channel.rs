@@ -44,7 +44,7 @@ const LONGEST: usize = 64 << 10;
 impl Request {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Request::Stage(pid) => [&[b'S'], &pid.to_ne_bytes()[..]].concat(),
+            Request::Stage(pid) => [b"S", &pid.to_ne_bytes()[..]].concat(),
             Request::MapIds => vec![b'M'],
             Request::NetDevices => vec![b'N'],
             Request::RuntimeHooks => vec![b'H'],

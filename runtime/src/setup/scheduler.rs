@@ -51,7 +51,6 @@ impl Scheduler {
             runtime,
             deadline,
             period,
-            ..SchedAttr::default()
         })))
     }
 
