@@ -62,17 +62,22 @@ impl RootfsPlan {
             propagation,
             ..MountAttr::default()
         };
-        mount::mount_setattr_path(c"/", true, &change(self.propagation))
+        // Mounts of an unbindable tree could not be copied; that comes at the end.
+        let first = match self.propagation {
+            propagation::UNBINDABLE => propagation::SLAVE,
+            given => given,
+        };
+        // A shared tree stays in the host's peer groups: that is what is asked for. What is private there stays so.
+        let recursive = first != propagation::SHARED || self.propagation_recursive;
+        mount::mount_setattr_path(c"/", recursive, &change(first))
             .context(|| "setting the propagation of the new mount namespace")?;
-        if self.propagation == propagation::SHARED {
+        if first == propagation::SHARED {
             // What is mounted on `/` from here on must not appear on the host.
             mount::mount_setattr_path(c"/", false, &change(propagation::PRIVATE))?;
         }
-        mount::mount_setattr(&tree, true, &change(self.propagation))?;
-        if self.propagation == propagation::SHARED || !self.propagation_recursive {
-            // pivot_root(2) refuses a new root that is shared; its own propagation is set when it is the root.
-            mount::mount_setattr(&tree, false, &change(propagation::PRIVATE))?;
-        }
+        mount::mount_setattr(&tree, recursive, &change(first))?;
+        // pivot_root(2) refuses a new root that is shared, and nothing of the host is to appear in it.
+        mount::mount_setattr(&tree, false, &change(propagation::PRIVATE))?;
         let host_root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?;
         mount::move_mount(&tree, host_root).context(|| "mounting the root filesystem")?;
         Ok(Rootfs { fd: tree })
@@ -86,22 +91,27 @@ impl RootfsPlan {
             hide_host_procfs_and_sysfs()?;
             process::chroot(".")?;
         } else {
+            let old_root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?;
             mount::pivot_root_here()?;
-            // The old root now lies on top of the new one; what is unmounted in it must not travel to the host.
+            // What is unmounted in the old root must not travel to the host.
             let slave = MountAttr {
                 propagation: propagation::SLAVE,
                 ..MountAttr::default()
             };
-            mount::mount_setattr_path(c".", true, &slave)?;
+            mount::mount_setattr(&old_root, true, &slave)?;
+            process::fchdir(&old_root)?;
             mount::umount_detach(".")?;
         }
         process::chdir("/")?;
-        if self.propagation == propagation::SHARED {
-            let shared = MountAttr {
+        if matches!(
+            self.propagation,
+            propagation::SHARED | propagation::UNBINDABLE
+        ) {
+            let last = MountAttr {
                 propagation: self.propagation,
                 ..MountAttr::default()
             };
-            mount::mount_setattr_path(c"/", self.propagation_recursive, &shared)?;
+            mount::mount_setattr_path(c"/", self.propagation_recursive, &last)?;
         }
         Ok(())
     }
