@@ -30,8 +30,10 @@ pub enum ErrorKind {
     InvalidArgument,
     /// A system call failed.
     System(Errno),
-    /// A process that was started for the operation failed or died.
+    /// A process that was started for the operation failed.
     Process,
+    /// A process that was started for the operation died without a word.
+    Died,
 }
 
 /// An error: a [`ErrorKind`] and a text built from the inside out.

@@ -9,19 +9,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-pub(crate) use path::resolve;
+pub(crate) use path::{of_process, resolve};
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs::{self, OFlags};
+use crate::sys::poll::{self, PollFd, PollFlags};
 
 /// CGROUP2_SUPER_MAGIC of linux/magic.h.
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 /// How long to wait for a freezer or for killed processes to go, as runc does with its retries.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between attempts to remove a cgroup that is about to be free.
+/// Between looks at something that nothing announces.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -124,7 +124,7 @@ impl Hierarchy {
             if !cgroup.processes()?.is_empty() {
                 cgroup.kill()?;
             }
-            cgroup.wait_for("populated 0", until)?;
+            cgroup.wait_for("populated 0", until, || Ok(()))?;
             cgroup.remove_children()?;
             if self.remove_empty(path)? {
                 return Ok(());
@@ -155,6 +155,12 @@ pub(crate) struct Cgroup {
     directory: OwnedFd,
     /// Its path below the root of the hierarchy.
     pub(crate) path: PathBuf,
+}
+
+impl From<Cgroup> for OwnedFd {
+    fn from(cgroup: Cgroup) -> OwnedFd {
+        cgroup.directory
+    }
 }
 
 impl AsFd for Cgroup {
@@ -264,14 +270,29 @@ impl Cgroup {
     }
 
     /// Stops everything in it and waits until it stands still; undone when that does not come about.
+    ///
+    /// # Errors
+    /// ENOENT or ENODEV where it is removed meanwhile.
     pub(crate) fn freeze(&self) -> Result<()> {
         fs::write_at(&self.directory, "cgroup.freeze", "1")?;
         let until = Instant::now() + PATIENCE;
-        self.wait_for("frozen 1", until).inspect_err(|_| {
-            if let Err(error) = self.thaw() {
-                crate::log::warn(format_args!("thawing after a failed freeze: {error}"));
+        let frozen = self.wait_for("frozen 1", until, || match self.is_frozen()? {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::InvalidState,
+                "the container was resumed while it was being paused",
+            )),
+        });
+        match frozen {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::os("read(cgroup.events)", Errno::NODEV)),
+            Err(error) => {
+                if let Err(error) = self.thaw() {
+                    crate::log::warn(format_args!("thawing after a failed freeze: {error}"));
+                }
+                Err(error)
             }
-        })
+        }
     }
 
     /// Lets everything in it run again.
@@ -305,38 +326,34 @@ impl Cgroup {
         frozen.and_then(|()| self.thaw())
     }
 
-    /// Waits until cgroup.events has this line. The kernel wakes a poll(2) for POLLPRI at each change.
-    fn wait_for(&self, line: &str, until: Instant) -> Result<()> {
+    /// Waits until cgroup.events has this line. The kernel wakes a poll(2) for POLLPRI at each change, but not when the
+    /// cgroup is removed, nor when `go_on` would find a reason to give up: so these are looked at now and then.
+    /// `false`: it is removed.
+    fn wait_for(&self, line: &str, until: Instant, go_on: impl Fn() -> Result<()>) -> Result<bool> {
         let events = match fs::openat(&self.directory, "cgroup.events", OFlags::RDONLY, 0) {
-            Err(error) if fs::is_missing(&error) => return Ok(()),
+            Err(error) if fs::is_missing(&error) => return Ok(false),
             other => other?,
         };
         loop {
             let mut text = [0u8; 256];
             let length = match rustix::io::pread(&events, &mut text, 0) {
-                Err(Errno::NODEV) => return Ok(()),
+                Err(Errno::NODEV) => return Ok(false),
                 other => other.call(|| "reading cgroup.events")?,
             };
             if String::from_utf8_lossy(&text[..length])
                 .lines()
                 .any(|have| have == line)
             {
-                return Ok(());
+                return Ok(true);
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            go_on()?;
+            let now = Instant::now();
+            if now > until {
                 let text = format!("timed out: {:?} did not become {line:?}", self.path);
                 return Err(Error::new(ErrorKind::Process, text));
             }
             let mut fds = [PollFd::new(&events, PollFlags::PRI)];
-            let timeout = Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            match rustix::event::poll(&mut fds, Some(&timeout)) {
-                Err(Errno::INTR) | Ok(_) => {}
-                Err(errno) => return Err(Error::os("poll(cgroup.events)", errno)),
-            }
+            poll::poll(&mut fds, Some(until.min(now + LONGEST_PAUSE)))?;
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn resolve(given: Option<&Path>, id: &str, procfs: &Procfs) -> Result
     let path = match given {
         Some(path) if path.is_absolute() => clean(path),
         other => {
-            let own = own_cgroup(&procfs.read_self("cgroup")?);
+            let own = of_process(&procfs.read_self("cgroup")?);
             let beside = own.parent().map(Path::to_path_buf).unwrap_or(own);
             // A relative path is cleaned on its own, so that `..` does not lead above.
             let below = clean(
@@ -37,7 +37,7 @@ pub(crate) fn resolve(given: Option<&Path>, id: &str, procfs: &Procfs) -> Result
 }
 
 /// The cgroup2 line of /proc/PID/cgroup: `0::/path`.
-fn own_cgroup(text: &str) -> PathBuf {
+pub(crate) fn of_process(text: &str) -> PathBuf {
     text.lines()
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/")
@@ -77,9 +77,9 @@ mod tests {
     #[test]
     fn own() {
         assert_eq!(
-            own_cgroup("12:pids:/x\n0::/user.slice/a\n"),
+            of_process("12:pids:/x\n0::/user.slice/a\n"),
             Path::new("/user.slice/a")
         );
-        assert_eq!(own_cgroup(""), Path::new("/"));
+        assert_eq!(of_process(""), Path::new("/"));
     }
 }

@@ -1,12 +1,12 @@
 //! `exec`.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::Timespec;
 
 use super::{Container, Status, create};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::plan::ProcessPlan;
@@ -24,6 +24,7 @@ use crate::setup::{pidfd_socket, user_database};
 use crate::spec;
 use crate::sys::pidfd;
 use crate::sys::process::Exit;
+use crate::sys::signal;
 
 /// What `exec` wants to know.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +69,10 @@ pub struct ExecOptions {
     pub no_subreaper: bool,
 }
 
+const A_MOMENT: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 const NOW: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
@@ -81,6 +86,7 @@ impl Container {
     pub fn exec(&self, options: &ExecOptions) -> Result<Exit> {
         // Before anything else is opened, see `create`.
         let passed_fds = PassedFds::for_exec(options.preserve_fds)?;
+        signal::keep_children();
         match self.status()? {
             Status::Stopped => return Err(stopped()),
             Status::Paused if !options.ignore_paused => {
@@ -124,11 +130,7 @@ impl Container {
             ErrorKind::NotRunning => stopped(),
             _ => error,
         })?;
-        // Half-way in, its end shows in one of many ways.
-        let because = |error| match pidfd::wait_exit(&init, Some(NOW)) {
-            Ok(true) => stopped(),
-            _ => Error::wrap(error, create::UNABLE),
-        };
+        let because = |error| self.why(error, &init);
         let cgroup = self.exec_cgroup(options)?;
         let mut waiting = (!options.detach)
             .then(|| Foreground::prepare(!options.no_subreaper))
@@ -140,6 +142,7 @@ impl Container {
             init: init.as_fd(),
             kinds: self.record.namespaces,
             cgroup: cgroup.as_ref().map(Cgroup::as_fd),
+            cgroup_of_init: &|| self.cgroup_of_init(options),
             keyring: Keyring::plan(&self.record.id, !self.record.no_new_keyring)?,
             personality: Personality::plan(linux.and_then(|linux| linux.personality().as_ref())),
             memory_policy: MemoryPolicy::plan(linux.and_then(|l| l.memory_policy().as_ref()))?,
@@ -171,6 +174,33 @@ impl Container {
             Some(waiting) => waiting.wait(&newborn.child),
             None => Ok(Exit::Code(0)),
         }
+    }
+
+    /// Half-way in, the end of init shows in one of many ways; the plain word for all of them is said instead.
+    fn why(&self, error: Error, init: &OwnedFd) -> Error {
+        // Who is in its pid namespace is killed before it has ended altogether.
+        let moment = match error.kind() {
+            ErrorKind::Died => A_MOMENT,
+            _ => NOW,
+        };
+        let ends = || {
+            let process = self.procfs.look(self.record.pid);
+            process.is_ok_and(|process| process.is_none_or(|process| process.exiting))
+        };
+        match pidfd::wait_exit(init, Some(moment)) {
+            Ok(false) if !ends() => error.wrap(create::UNABLE),
+            _ => stopped(),
+        }
+    }
+
+    /// Where init is now: a system container moves it to a cgroup of its own below the container's.
+    fn cgroup_of_init(&self, options: &ExecOptions) -> Result<Option<OwnedFd>> {
+        if !options.cgroup.is_empty() {
+            return Ok(None);
+        }
+        let text = self.procfs.read(&format!("{}/cgroup", self.record.pid))?;
+        let found = Hierarchy::open()?.find(&cgroup::of_process(&text))?;
+        Ok(found.map(OwnedFd::from))
     }
 
     /// Where the process is born: the container's cgroup, or one below it that the caller names.

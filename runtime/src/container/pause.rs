@@ -1,5 +1,7 @@
 //! `pause`, `resume` and `ps`.
 
+use rustix::io::Errno;
+
 use super::{Container, Status};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
@@ -11,8 +13,11 @@ impl Container {
     /// `container not running` where it is neither running nor created.
     pub fn pause(&self) -> Result<()> {
         match self.status()? {
-            Status::Running | Status::Created => self.own_cgroup("pausing")?.freeze(),
-            _ => Err(Error::new(ErrorKind::InvalidState, "container not running")),
+            Status::Running | Status::Created => {
+                let frozen = self.own_cgroup("pausing", not_running)?.freeze();
+                frozen.map_err(|error| or_gone(error, not_running))
+            }
+            _ => Err(not_running()),
         }
     }
 
@@ -22,8 +27,8 @@ impl Container {
     /// `container not paused`.
     pub fn resume(&self) -> Result<()> {
         match self.status()? {
-            Status::Paused => self.own_cgroup("resuming")?.thaw(),
-            _ => Err(Error::new(ErrorKind::InvalidState, "container not paused")),
+            Status::Paused => self.own_cgroup("resuming", not_paused)?.thaw(),
+            _ => Err(not_paused()),
         }
     }
 
@@ -36,8 +41,29 @@ impl Container {
         }
     }
 
-    fn own_cgroup(&self, what: &str) -> Result<Cgroup> {
-        self.cgroup()?.ok_or_else(|| no_cgroup(what))
+    /// Where it had one, its container has been deleted since its status was found out.
+    fn own_cgroup(&self, what: &str, gone: fn() -> Error) -> Result<Cgroup> {
+        self.cgroup()?
+            .ok_or_else(|| match self.record.cgroup.is_some() {
+                true => gone(),
+                false => no_cgroup(what),
+            })
+    }
+}
+
+fn not_running() -> Error {
+    Error::new(ErrorKind::InvalidState, "container not running")
+}
+
+fn not_paused() -> Error {
+    Error::new(ErrorKind::InvalidState, "container not paused")
+}
+
+/// A file of a cgroup that has been removed can be neither opened nor written.
+fn or_gone(error: Error, gone: fn() -> Error) -> Error {
+    match error.errno() {
+        Some(Errno::NOENT | Errno::NODEV) => gone(),
+        _ => error,
     }
 }
 

@@ -20,6 +20,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::socket;
 
@@ -85,7 +87,11 @@ impl ParentEnd {
     /// The next request, with the descriptor that came with it. `None`: all children have closed their end.
     pub(super) fn receive(&self) -> Result<Option<(Request, Option<OwnedFd>)>> {
         let mut buffer = vec![0; LONGEST];
-        let (length, mut fds) = socket::receive(&self.0, &mut buffer)?;
+        let (length, mut fds) = match socket::receive(&self.0, &mut buffer) {
+            // It has ended without reading what was said to it.
+            Err(error) if error.errno() == Some(Errno::CONNRESET) => return Ok(None),
+            other => other?,
+        };
         if length == 0 {
             return Ok(None);
         }

@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use super::channel::{self, ChildEnd, Request};
 use super::parent::{Duties, Newborn};
 use super::{init, stage};
@@ -31,6 +33,8 @@ pub(crate) struct Join<'a> {
     /// CLONE_NEW* of the namespaces that are the container's own.
     pub(crate) kinds: u64,
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// Gives the cgroup that init is in, for when that one takes no processes; `None`: no other will do.
+    pub(crate) cgroup_of_init: &'a dyn Fn() -> Result<Option<OwnedFd>>,
     pub(crate) keyring: Keyring,
     pub(crate) personality: Personality,
     pub(crate) memory_policy: MemoryPolicy,
@@ -48,11 +52,21 @@ impl<'a> Join<'a> {
         let joins_pid = self.kinds & kind::PID != 0;
         let staged = joins_pid && !self.host.privileged();
         let (ours, theirs) = channel::pair()?;
+        // Children are born undumpable: a process of the container could look into one that has its pid namespace and
+        // not yet anything else of it (CVE-2016-9962).
+        prctl::set_dumpable(staged)?;
         let back = match joins_pid && !staged {
             true => Some(Detour::into_pid_namespace(self.init)?),
             false => None,
         };
-        let forked = fork::clone3(0, self.cgroup, false);
+        let forked = match fork::clone3(0, self.cgroup, false) {
+            // A cgroup that has enabled controllers for those below it takes no processes (cgroups(7)).
+            Err(error) if error.errno() == Some(Errno::BUSY) => match (self.cgroup_of_init)()? {
+                Some(cgroup) => fork::clone3(0, Some(cgroup.as_fd()), false),
+                None => Err(error),
+            },
+            other => other,
+        };
         match &forked {
             // The way back is the parent's alone.
             Ok(Fork::Child) => std::mem::forget(back),

@@ -44,11 +44,16 @@ pub(super) fn live(
     }
     let plan = birth.plan;
     if plan.hooks.has(Point::StartContainer) {
-        let state = birth.state.json("created", birth.procfs.own_pid()?);
+        let state = birth.state.json("created", own_pid());
         plan.hooks
             .run(Point::StartContainer, &state, Some(&environment.variables))?;
     }
     plan.process.execute(&path, &environment, birth.passed_fds)
+}
+
+/// For hooks in the container's namespaces: the pid as seen there (runtime-spec, "State").
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 /// Everything between birth and readiness.
@@ -134,7 +139,7 @@ fn set_up(
         channel.call(&Request::RuntimeHooks)?;
     }
     if plan.hooks.has(Point::CreateContainer) {
-        let state = birth.state.json("creating", procfs.own_pid()?);
+        let state = birth.state.json("creating", own_pid());
         plan.hooks.run(Point::CreateContainer, &state, None)?;
     }
     let console = console(birth, &rootfs, channel)?;

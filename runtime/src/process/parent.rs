@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::channel::{self, ParentEnd, Request};
@@ -159,14 +160,14 @@ impl<'a> Newborn<'a> {
                     }),
                 ) => {
                     plan.mappings.apply(procfs, self.child.pid, host)?;
-                    self.channel.go(&[])?;
+                    self.answer(&[])?;
                 }
                 (Request::NetDevices, Duties::Init(birth)) => {
-                    self.channel.go(&self.move_net_devices(birth)?)?;
+                    self.answer(&self.move_net_devices(birth)?)?;
                 }
                 (Request::RuntimeHooks, Duties::Init(birth)) => {
                     self.run_hooks(birth)?;
-                    self.channel.go(&[])?;
+                    self.answer(&[])?;
                 }
                 (Request::Console, _) => self.console(fd)?,
                 (Request::Ready, _) if !self.staged => return Ok(()),
@@ -180,7 +181,16 @@ impl<'a> Newborn<'a> {
 
     /// Lets the child go on to its program, or to wait for `start`.
     pub(crate) fn go(&self) -> Result<()> {
-        self.channel.go(&[])
+        self.answer(&[])
+    }
+
+    fn answer(&self, payload: &[u8]) -> Result<()> {
+        self.channel
+            .go(payload)
+            .map_err(|error| match error.errno() {
+                Some(Errno::PIPE | Errno::CONNRESET) => self.died(),
+                _ => error,
+            })
     }
 
     /// The child is on its own from here on.
@@ -280,7 +290,7 @@ impl<'a> Newborn<'a> {
         };
         let text =
             format!("container process died before it was ready ({how}, possibly OOM-killed)");
-        Error::new(ErrorKind::Process, text)
+        Error::new(ErrorKind::Died, text)
     }
 }
 

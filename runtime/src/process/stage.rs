@@ -23,7 +23,9 @@ pub(super) fn live(
     let joins_user = plan.namespaces.is_joined(kind::USER);
     if joins_user {
         plan.process.rlimits.raise(None)?;
-        // From here on processes of that user namespace could look into this one.
+    }
+    if !joined.is_empty() {
+        // From here on processes of what is joined could look into this one.
         prctl::set_dumpable(false)?;
     }
     namespaces::join(&joined)?;

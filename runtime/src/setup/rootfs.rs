@@ -55,8 +55,9 @@ impl RootfsPlan {
         mount::clone_tree(opened, "", true)
     }
 
-    /// Cuts the new mount namespace off from the host's and puts the root's tree on top of its `/`, where it can be
-    /// reached without any path.
+    /// Cuts the new mount namespace off from the host's and puts the root's tree where its directory is, for hooks that
+    /// look there. On top of `/`, which can be reached without any path, where that cannot be: when the container's root
+    /// user may not go there, when it is to be entered by chroot(2), and when the mount around it is to be shared.
     pub(crate) fn attach(&self, tree: OwnedFd) -> Result<Rootfs> {
         let change = |propagation| MountAttr {
             propagation,
@@ -78,8 +79,13 @@ impl RootfsPlan {
         mount::mount_setattr(&tree, recursive, &change(first))?;
         // pivot_root(2) refuses a new root that is shared, and nothing of the host is to appear in it.
         mount::mount_setattr(&tree, false, &change(propagation::PRIVATE))?;
-        let host_root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?;
-        mount::move_mount(&tree, host_root).context(|| "mounting the root filesystem")?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let in_place = !self.no_pivot && first != propagation::SHARED;
+        let place = match in_place.then(|| fs::open(&self.path, flags)) {
+            Some(Ok(place)) => place,
+            _ => fs::open("/", flags)?,
+        };
+        mount::move_mount(&tree, place).context(|| "mounting the root filesystem")?;
         Ok(Rootfs { fd: tree })
     }
 

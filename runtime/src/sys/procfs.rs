@@ -47,13 +47,6 @@ impl Procfs {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The pid of the calling process as this procfs numbers it, also for one in another pid namespace.
-    pub(crate) fn own_pid(&self) -> Result<i32> {
-        let own = fs::readlinkat(&self.0, "self")?;
-        let own = own.to_str().ok().and_then(|own| own.parse().ok());
-        own.ok_or_else(|| Error::new(ErrorKind::Process, "/proc/self is not a number"))
-    }
-
     /// Opens anew a file that the calling process holds, for another kind of access.
     pub(crate) fn reopen(&self, fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
         use std::os::fd::AsRawFd;
@@ -115,6 +108,8 @@ pub(crate) struct Stat {
     pub(crate) name: String,
     /// Field 3.
     pub(crate) state: char,
+    /// It is on its way out (PF_EXITING in field 9), perhaps still waiting for its children's end.
+    pub(crate) exiting: bool,
     /// Field 22, in clock ticks since boot. With the pid it names a process for ever.
     pub(crate) start_time: u64,
 }
@@ -125,17 +120,22 @@ impl AsFd for Procfs {
     }
 }
 
+/// PF_EXITING of linux/sched.h.
+const PF_EXITING: u64 = 0x4;
+
 /// The name in field 2 may hold anything, parentheses and newlines too: the fields after it start at the last `)`.
 fn parse_stat(stat: &str) -> Option<Stat> {
     let (front, rest) = stat.rsplit_once(')')?;
     let name = front.split_once('(')?.1.to_owned();
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    // The state is field 3, the start time field 22.
-    let start_time = fields.nth(18)?.parse().ok()?;
+    // The state is field 3, the flags are field 9, the start time is field 22.
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    let start_time = fields.nth(12)?.parse().ok()?;
     Some(Stat {
         name,
         state,
+        exiting: flags & PF_EXITING != 0,
         start_time,
     })
 }
@@ -153,9 +153,12 @@ mod tests {
             Some(Stat {
                 name,
                 state: 'S',
+                exiting: false,
                 start_time: 12345
             })
         );
+        let ending = stat.replace("4194560", "4194564");
+        assert!(parse_stat(&ending).unwrap().exiting);
         assert_eq!(parse_stat(""), None);
         assert_eq!(parse_stat("1 (x) Z"), None);
     }
@@ -166,6 +169,5 @@ mod tests {
         let own = rustix::process::getpid().as_raw_nonzero().get();
         assert!(procfs.look(own).unwrap().is_some());
         assert_eq!(procfs.look(i32::MAX).unwrap(), None);
-        assert_eq!(procfs.own_pid().unwrap(), own);
     }
 }

@@ -38,6 +38,14 @@ pub(crate) fn next(signals: &OwnedFd) -> Result<Option<i32>> {
     }
 }
 
+/// Gives SIGCHLD its default action: while a caller has it ignored, children vanish instead of being waited for.
+pub(crate) fn keep_children() {
+    // SAFETY: only installs SIG_DFL.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
 /// Empties the signal mask and gives every signal its default action, as a new program expects.
 pub(crate) fn reset() {
     // `struct kernel_sigaction`: handler SIG_DFL (0), flags, restorer, mask. The C library's call would leave out the two

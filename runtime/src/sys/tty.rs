@@ -66,6 +66,8 @@ impl Raw {
         let old = termios::tcgetattr(&terminal).call(|| "ioctl(TCGETS)")?;
         let mut raw = old.clone();
         raw.make_raw();
+        // The container's side passes newlines as they are, so this side still has to make them lines.
+        raw.output_modes.insert(termios::OutputModes::OPOST);
         termios::tcsetattr(&terminal, OptionalActions::Now, &raw).call(|| "ioctl(TCSETS)")?;
         Ok(Raw { terminal, old })
     }

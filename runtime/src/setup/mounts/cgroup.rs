@@ -1,12 +1,10 @@
 //! Mounts of type `cgroup` and `cgroup2`.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
-
 use super::{CgroupView, Mount};
 use crate::error::{Context, Result};
 use crate::setup::rootfs::Rootfs;
-use crate::sys::mount::{self, FsContext};
+use crate::sys::mount::{self, FsContext, attr};
+use std::os::fd::OwnedFd;
 
 /// With a cgroup namespace: a cgroup2 of its own view. Without: the container's part of the host's, since a fresh mount
 /// from the first namespace would show the whole tree and reset the host's mount options (cgroups(7)).
@@ -30,19 +28,25 @@ pub(super) fn apply(
             Err(error) => crate::log::debug(format_args!("binding instead: {error}")),
         }
     }
-    let whole = view.mount.clone();
-    let source = match &view.path {
-        Some(path) => whole.join(path.strip_prefix("/").unwrap_or(path)),
-        None => whole,
+    let tree = match &view.path {
+        Some(path) => {
+            let source = view.mount.join(path.strip_prefix("/").unwrap_or(path));
+            mount::clone_tree(rustix::fs::CWD, source, true)
+                .context(|| "binding the container's cgroup")?
+        }
+        // A container without a cgroup of its own has no part of the host's to see (CVE-2023-25809).
+        None => nothing()?,
     };
-    let tree = mount::clone_tree(rustix::fs::CWD, existing(&source), true)
-        .context(|| "binding the container's cgroup")?;
     mount::mount_setattr(&tree, false, &m.options.attributes)?;
     mount::move_mount(&tree, place)?;
     Ok(tree)
 }
 
-/// The nearest directory that is there: a rootless container may have no cgroup of its own.
-fn existing(path: &Path) -> &Path {
-    path.ancestors().find(|path| path.exists()).unwrap_or(path)
+/// An empty file system that nothing can be made in.
+fn nothing() -> Result<OwnedFd> {
+    let context = FsContext::open("tmpfs")?;
+    context.string("nr_inodes", "1")?;
+    context.string("mode", "0555")?;
+    context.create()?;
+    context.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
