@@ -236,7 +236,7 @@ fn of_run_in_the_foreground_and_detached() {
     let longest = duration(|| c.run().ok());
     let before = Before::take();
     for round in 0..rounds(60, 0.3) {
-        let flags: &[&str] = *dice.one_of(&[&[] as &[&str], &["--detach"], &["--keep"]]);
+        let flags: &[&str] = dice.one_of(&[&[] as &[&str], &["--detach"], &["--keep"]]);
         let program = *dice.one_of(&["pause", "sleep-forever"]);
         bundle.args(&["/probe", program]);
         let delay = dice.time(longest);
