@@ -17,27 +17,13 @@ pub(crate) struct ProtectedPaths {
 }
 
 impl ProtectedPaths {
-    /// Paths must be absolute.
-    pub(crate) fn plan(linux: Option<&spec::Linux>) -> Result<ProtectedPaths> {
-        let list = |name: &str, paths: Option<&Vec<String>>| -> Result<Vec<PathBuf>> {
-            paths
-                .into_iter()
-                .flatten()
-                .map(|path| match path.starts_with('/') {
-                    true => Ok(PathBuf::from(path)),
-                    false => Err(Error::config(format!(
-                        "linux.{name}: {path:?} is not absolute"
-                    ))),
-                })
-                .collect()
-        };
-        let Some(linux) = linux else {
-            return Ok(ProtectedPaths::default());
-        };
-        Ok(ProtectedPaths {
-            masked: list("maskedPaths", linux.masked_paths().as_ref())?,
-            readonly: list("readonlyPaths", linux.readonly_paths().as_ref())?,
-        })
+    /// A relative path is one below the root.
+    pub(crate) fn plan(linux: Option<&spec::Linux>) -> ProtectedPaths {
+        let list = |paths: Option<&Vec<String>>| paths.into_iter().flatten().map(PathBuf::from).collect();
+        ProtectedPaths {
+            masked: list(linux.and_then(|linux| linux.masked_paths().as_ref())),
+            readonly: list(linux.and_then(|linux| linux.readonly_paths().as_ref())),
+        }
     }
 
     /// Read-only first, so that a masked path below one stays masked. What is not there needs no protection.

@@ -162,10 +162,6 @@ mod tests {
                 r#"{"uid":0,"gid":5,"additionalGids":[5,7]}"#,
                 Some("additionalGids: cannot setgid to unmapped gid 7"),
             ),
-            (
-                r#"{"uid":4294967295,"gid":5}"#,
-                Some("unmapped uid 4294967295"),
-            ),
         ] {
             let mappings = Mappings {
                 uids: &uids,
@@ -177,6 +173,18 @@ mod tests {
                 Some(text) => assert!(result.unwrap_err().to_string().contains(text), "{json}"),
             }
             assert!(User::plan(&user(json), None, false, None).is_ok(), "{json}");
+        }
+    }
+
+    #[test]
+    fn ids_that_mean_something_else_to_the_kernel() {
+        for json in [
+            r#"{"uid":4294967295,"gid":5}"#,
+            r#"{"uid":0,"gid":4294967295}"#,
+            r#"{"uid":0,"gid":0,"additionalGids":[2147483648]}"#,
+        ] {
+            let error = User::plan(&user(json), None, false, None).unwrap_err();
+            assert!(error.to_string().contains("must be in range"), "{error}");
         }
     }
 

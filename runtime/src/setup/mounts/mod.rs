@@ -362,7 +362,7 @@ mod tests {
                 "needs a source",
             ),
             (
-                r#"{"destination":"/x","type":"bind","source":"/","options":["idmap"]}"#,
+                r#"{"destination":"/x","type":"bind","source":"/","options":["bind","idmap"]}"#,
                 "idmap",
             ),
             (
