@@ -238,7 +238,7 @@ fn of_run_in_the_foreground_and_detached() {
     let longest = duration(|| c.run().ok());
     let before = Before::take();
     for round in 0..rounds(60, 0.3) {
-        let flags: &[&str] = dice.one_of(&RUN_FLAGS);
+        let flags = *dice.one_of(&RUN_FLAGS);
         let program = *dice.one_of(&["pause", "sleep-forever"]);
         bundle.args(&["/probe", program]);
         let delay = dice.time(longest);
