@@ -201,7 +201,7 @@ impl Hooks {
             Fork::Parent(child) => child,
             Fork::Child => fork::exit_after(|| {
                 let streams = [stdin.as_fd(), out.as_fd(), err.as_fd()];
-                let errno = execute(hook, environment, streams);
+                let errno = execute(hook, environment, streams, fail.as_fd());
                 let _ = poll::write(&fail, &errno.to_ne_bytes());
                 127
             }),
@@ -295,14 +295,20 @@ fn failed(text: String) -> Error {
 }
 
 /// The child's part. Comes back only with the errno of what failed.
-fn execute(hook: &Hook, environment: &[CString], streams: [BorrowedFd<'_>; 3]) -> i32 {
+fn execute(
+    hook: &Hook,
+    environment: &[CString],
+    streams: [BorrowedFd<'_>; 3],
+    fail: BorrowedFd<'_>,
+) -> i32 {
     let prepare = || {
         group::lead(None)?;
         signal::reset();
         for (number, stream) in (0..).zip(streams) {
             process::dup_to(stream, number)?;
         }
-        process::close_on_exec_from(3)
+        // A hook in the container is looked for there, where /proc/self/fd must not lead out.
+        process::close_from_but(3, fail)
     };
     let errno = match prepare() {
         Ok(()) => match process::execve(&hook.path, &hook.arguments, environment) {

@@ -106,7 +106,7 @@ impl Plan {
             rootfs: RootfsPlan::plan(spec, options.bundle, options.no_pivot)?,
             devices: (!mounts.binds_dev()).then_some(devices),
             mounts,
-            protected_paths: ProtectedPaths::plan(Some(linux))?,
+            protected_paths: ProtectedPaths::plan(Some(linux)),
             sysctl: Sysctl::plan(linux.sysctl().as_ref(), view)?,
             personality: Personality::plan(linux.personality().as_ref()),
             memory_policy: MemoryPolicy::plan(linux.memory_policy().as_ref())?,

@@ -2,9 +2,12 @@
 //! first process and for one that joins.
 
 use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
+use super::channel::ChildEnd;
+use super::init;
 use crate::error::{Error, ErrorKind, Result, errno_text};
 use crate::plan::ProcessPlan;
 use crate::setup::console;
@@ -12,6 +15,7 @@ use crate::setup::environment::Environment;
 use crate::setup::listen_fds::PassedFds;
 use crate::setup::rootfs::Rootfs;
 use crate::setup::user_database;
+use crate::sys::fork;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::procfs::Procfs;
 use crate::sys::{ids, prctl, process};
@@ -129,25 +133,32 @@ impl ProcessPlan {
         )))
     }
 
-    /// The last step: the limits, which could be too tight for anything after them, and the program.
-    pub(crate) fn execute(
+    /// The last steps: no descriptor is left but those to be passed and the channel; the limits, which could be too tight
+    /// for anything after them; and the program.
+    pub(super) fn execute(
         &self,
         path: &CStr,
         environment: &Environment,
         passed: &PassedFds,
-    ) -> Result<()> {
-        passed.apply()?;
-        self.rlimits.apply()?;
-        match process::execve(path, &self.arguments, &environment.variables) {
-            Ok(never) => match never {},
-            Err(errno) => {
-                let path = path.to_string_lossy();
-                Err(not_executable(format!(
-                    "exec {path}: {}",
+        channel: &ChildEnd,
+    ) -> ! {
+        let ready = passed
+            .apply(channel.as_fd())
+            .and_then(|()| self.rlimits.apply());
+        let error = match ready {
+            Err(error) => error,
+            Ok(()) => match process::execve(path, &self.arguments, &environment.variables) {
+                Ok(never) => match never {},
+                Err(errno) => not_executable(format!(
+                    "exec {}: {}",
+                    path.to_string_lossy(),
                     errno_text(errno)
-                )))
-            }
-        }
+                )),
+            },
+        };
+        // Not by returning: the owners of what has been closed must not close it again.
+        init::report(channel, &error);
+        fork::exit(1)
     }
 }
 

@@ -18,7 +18,7 @@
 //!
 //! A message is one packet: a tag and a payload. Only one child at a time waits for an answer.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -113,6 +113,12 @@ impl ParentEnd {
 /// The child's end.
 #[derive(Debug)]
 pub(super) struct ChildEnd(OwnedFd);
+
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl ChildEnd {
     /// Says something that needs no answer.

@@ -144,7 +144,8 @@ impl<'a> Join<'a> {
         let path = self.process.find_executable(&environment)?;
         prctl::set_parent_death_signal(0)?;
         channel.call(&Request::Ready)?;
-        self.process.execute(&path, &environment, self.passed_fds)
+        self.process
+            .execute(&path, &environment, self.passed_fds, channel)
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) fn live(
         plan.hooks
             .run(Point::StartContainer, &state, Some(&environment.variables))?;
     }
-    plan.process.execute(&path, &environment, birth.passed_fds)
+    plan.process
+        .execute(&path, &environment, birth.passed_fds, channel)
 }
 
 /// For hooks in the container's namespaces: the pid as seen there (runtime-spec, "State").

@@ -3,6 +3,8 @@
 
 use std::os::fd::RawFd;
 
+use std::os::fd::BorrowedFd;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::process;
 
@@ -62,13 +64,13 @@ impl PassedFds {
         variables
     }
 
-    /// Right before the exec: these descriptors stay, all after them go.
-    pub(crate) fn apply(&self) -> Result<()> {
+    /// Right before the exec: these descriptors stay, all after them go but `kept`, which goes with the exec.
+    pub(crate) fn apply(&self, kept: BorrowedFd<'_>) -> Result<()> {
         let end = FIRST + self.listen + self.preserve;
         for fd in FIRST..end {
             process::keep_on_exec(raw(fd))?;
         }
-        process::close_on_exec_from(end)
+        process::close_from_but(end, kept)
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) struct ProtectedPaths {
 impl ProtectedPaths {
     /// A relative path is one below the root.
     pub(crate) fn plan(linux: Option<&spec::Linux>) -> ProtectedPaths {
-        let list = |paths: Option<&Vec<String>>| paths.into_iter().flatten().map(PathBuf::from).collect();
+        let list =
+            |paths: Option<&Vec<String>>| paths.into_iter().flatten().map(PathBuf::from).collect();
         ProtectedPaths {
             masked: list(linux.and_then(|linux| linux.masked_paths().as_ref())),
             readonly: list(linux.and_then(|linux| linux.readonly_paths().as_ref())),

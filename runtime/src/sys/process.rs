@@ -52,26 +52,28 @@ pub(crate) fn execveat(
     Err(last_errno())
 }
 
-/// close_range(2) with CLOSE_RANGE_CLOEXEC (Linux 5.11): everything from `first` on will not survive an exec.
-pub(crate) fn close_on_exec_from(first: u32) -> Result<()> {
-    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    // SAFETY: only sets a flag on descriptors; no descriptor is closed behind an owner's back.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            libc::c_uint::MAX,
-            CLOSE_RANGE_CLOEXEC,
-        )
-    };
+/// close_range(2) (Linux 5.9): closes every descriptor from `first` on but `kept`. For a forked child that will only
+/// execute a program or end by _exit(2).
+///
+/// Close-on-exec is not enough before the program of a container: execve(2) resolves the program's path, and that of an
+/// interpreter, while the descriptors are still open, and /proc/self/fd leads through them (CVE-2024-21626).
+pub(crate) fn close_from_but(first: u32, kept: BorrowedFd<'_>) -> Result<()> {
+    let kept = kept.as_raw_fd().unsigned_abs();
+    let below = kept.checked_sub(1).filter(|last| *last >= first);
+    if let Some(last) = below {
+        close_range(first, last)?;
+    }
+    close_range(first.max(kept + 1), libc::c_uint::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: the callers are children that run no destructor any more, so no owner will close or use one of these.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if ret == 0 {
         return Ok(());
     }
     let errno = last_errno();
-    Err(Error::os(
-        format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"),
-        errno,
-    ))
+    Err(Error::os(format!("close_range({first}, {last})"), errno))
 }
 
 /// Takes over an open descriptor by its number (one that the caller of the program has passed).

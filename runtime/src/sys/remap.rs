@@ -268,8 +268,6 @@ impl MemoryMap {
                     )
                 })
         };
-        // SAFETY: asking for an impossible break changes nothing and gives the present one.
-        let brk = unsafe { libc::syscall(libc::SYS_brk, 0) };
         Ok(MemoryMap {
             start_code: field(26)?,
             end_code: field(27)?,
@@ -277,7 +275,7 @@ impl MemoryMap {
             start_data: field(45)?,
             end_data: field(46)?,
             start_brk: field(47)?,
-            brk: brk.unsigned_abs(),
+            brk: 0,
             arg_start: field(48)?,
             arg_end: field(49)?,
             env_start: field(50)?,
@@ -290,6 +288,9 @@ impl MemoryMap {
 
     /// prctl(2) PR_SET_MM_MAP (needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE and CONFIG_CHECKPOINT_RESTORE).
     fn set_executable(mut self, file: &OwnedFd) -> Result<()> {
+        // SAFETY: asking for an impossible break changes nothing and gives the present one; read last, as memory that was
+        // allocated meanwhile may have moved it.
+        self.brk = unsafe { libc::syscall(libc::SYS_brk, 0) }.unsigned_abs();
         self.exe_fd = file.as_fd().as_raw_fd().unsigned_abs();
         // SAFETY: `self` is a live prctl_mm_map of the size that is passed, with the values that the process has.
         let ret = unsafe {

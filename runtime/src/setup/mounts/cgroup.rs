@@ -1,13 +1,15 @@
 //! Mounts of type `cgroup` and `cgroup2`.
 
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
 use super::{CgroupView, Mount};
 use crate::error::{Context, Result};
 use crate::setup::rootfs::Rootfs;
 use crate::sys::mount::{self, FsContext, attr};
-use std::os::fd::OwnedFd;
 
-/// With a cgroup namespace: a cgroup2 of its own view. Without: the container's part of the host's, since a fresh mount
-/// from the first namespace would show the whole tree and reset the host's mount options (cgroups(7)).
+/// With a cgroup namespace: a cgroup2 of its own view. Without: the host's by a bind mount, where the paths of
+/// /proc/PID/cgroup lead; a fresh mount from the first namespace would reset the host's mount options (cgroups(7)).
 pub(super) fn apply(
     m: &Mount,
     rootfs: &Rootfs,
@@ -30,9 +32,10 @@ pub(super) fn apply(
     }
     let tree = match &view.path {
         Some(path) => {
-            let source = view.mount.join(path.strip_prefix("/").unwrap_or(path));
-            mount::clone_tree(rustix::fs::CWD, source, true)
-                .context(|| "binding the container's cgroup")?
+            let own = path.strip_prefix("/").unwrap_or(path);
+            let below = if own_namespace { own } else { Path::new("") };
+            mount::clone_tree(rustix::fs::CWD, view.mount.join(below), true)
+                .context(|| "binding the host's cgroups")?
         }
         // A container without a cgroup of its own has no part of the host's to see (CVE-2023-25809).
         None => nothing()?,

@@ -278,7 +278,7 @@ fn check_inside_proc(m: &Mount) -> Result<()> {
     };
     if inside.as_os_str().is_empty() {
         let procfs_bind = m.options.bind && m.source == Path::new("/proc");
-        if m.fstype == "proc" || procfs_bind {
+        if m.fstype == "proc" && !m.options.bind || procfs_bind {
             return Ok(());
         }
         return Err(Error::config(
