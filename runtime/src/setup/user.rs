@@ -181,7 +181,7 @@ mod tests {
         for json in [
             r#"{"uid":4294967295,"gid":5}"#,
             r#"{"uid":0,"gid":4294967295}"#,
-            r#"{"uid":0,"gid":0,"additionalGids":[2147483648]}"#,
+            r#"{"uid":0,"gid":0,"additionalGids":[4294967295]}"#,
         ] {
             let error = User::plan(&user(json), None, false, None).unwrap_err();
             assert!(error.to_string().contains("must be in range"), "{error}");
