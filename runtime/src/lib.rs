@@ -31,4 +31,4 @@ pub use container::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use sys::exe::seal as seal_executable;
-pub use sys::process::{Exit, open_standard_descriptors};
+pub use sys::process::{Exit, prepare_process};

@@ -112,16 +112,17 @@ impl Hierarchy {
         }
     }
 
-    /// Removes the cgroup at `path` with all below it. Processes that are still in it are killed: those that have
-    /// outlived init in a shared pid namespace, or that an exec puts in at this moment.
-    pub(crate) fn remove(&self, path: &Path) -> Result<()> {
+    /// Removes the cgroup at `path` with all below it. With `kill`, processes that are still in it are killed: those that
+    /// have outlived init in a shared pid namespace. Without, they are waited for: they are about to end, or somebody
+    /// else's.
+    pub(crate) fn remove(&self, path: &Path, kill: bool) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         while !self.remove_empty(path)? {
             let Some(cgroup) = self.find(path)? else {
                 return Ok(());
             };
-            if !cgroup.processes()?.is_empty() {
+            if kill && !cgroup.processes()?.is_empty() {
                 cgroup.kill()?;
             }
             cgroup.wait_for("populated 0", until, || Ok(()))?;
@@ -171,7 +172,7 @@ impl AsFd for Cgroup {
 
 impl Cgroup {
     fn check_reusable(&self) -> Result<()> {
-        let count = self.own_processes()?.len();
+        let count = self.processes_at(Path::new("."))?.len();
         if count > 0 {
             let text = format!("container's cgroup is not empty: {count} process(es) found");
             return Err(Error::new(ErrorKind::InvalidState, text));
@@ -199,8 +200,8 @@ impl Cgroup {
         })
     }
 
-    fn own_processes(&self) -> Result<Vec<i32>> {
-        match fs::read_at(&self.directory, "cgroup.procs") {
+    fn processes_at(&self, path: &Path) -> Result<Vec<i32>> {
+        match fs::read_at(&self.directory, path.join("cgroup.procs")) {
             Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
             // A threaded cgroup has no list of processes of its own, and one may vanish while it is read.
             Err(error)
@@ -217,41 +218,38 @@ impl Cgroup {
 
     /// The processes in it and below it, as the caller's pid namespace sees them.
     pub(crate) fn processes(&self) -> Result<Vec<i32>> {
-        let mut pids = self.own_processes()?;
-        for child in self.children()? {
-            pids.extend(child.processes()?);
+        let mut pids = self.processes_at(Path::new("."))?;
+        for path in self.below()? {
+            pids.extend(self.processes_at(&path)?);
         }
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
     }
 
-    fn children(&self) -> Result<Vec<Cgroup>> {
-        let listing = match fs::openat(&self.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)
-        {
-            Err(error) if fs::is_missing(&error) => return Ok(Vec::new()),
-            other => other?,
-        };
-        let mut children = Vec::new();
-        for name in fs::names(&listing)? {
-            let name = name.to_string_lossy().into_owned();
-            // Files of a cgroup have a dot in their name; a directory may have one, too.
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            if let Ok(directory) = fs::openat(&self.directory, &name, flags, 0) {
-                children.push(Cgroup {
-                    directory,
-                    path: self.path.join(&name),
-                });
+    /// The paths of all cgroups below this one, each before those below it. A container can make very many, very deep
+    /// ones, with any names: one at a time is open.
+    fn below(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        let mut next = vec![PathBuf::from(".")];
+        while let Some(path) = next.pop() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            let listing = match fs::openat(&self.directory, &path, flags, 0) {
+                Err(error) if fs::is_missing(&error) => continue,
+                other => other?,
+            };
+            for name in fs::directories(&listing)? {
+                let path = path.join(name);
+                found.push(path.clone());
+                next.push(path);
             }
         }
-        Ok(children)
+        Ok(found)
     }
 
     fn remove_children(&self) -> Result<()> {
-        for child in self.children()? {
-            child.remove_children()?;
-            let name = child.path.file_name().unwrap_or_default();
-            match fs::rmdirat(&self.directory, name) {
+        for path in self.below()?.iter().rev() {
+            match fs::rmdirat(&self.directory, path) {
                 // Whoever wants it gone tries again.
                 Err(error) if !fs::is_missing(&error) && !is_busy(&error) => return Err(error),
                 _ => {}

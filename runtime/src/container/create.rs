@@ -23,7 +23,6 @@ use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::process::Exit;
 use crate::sys::procfs::Procfs;
-use crate::sys::signal;
 
 /// runc's words for a container that does not come to life.
 pub(super) const UNABLE: &str = "unable to start container process";
@@ -85,7 +84,6 @@ pub fn run(root: &Root, options: &CreateOptions, run: &RunOptions) -> Result<Exi
 fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> Result<Exit> {
     // Before anything else is opened: a descriptor of ours could be taken for one that the caller forgot to pass.
     let passed_fds = PassedFds::for_init(options.preserve_fds)?;
-    signal::keep_children();
     if options.cgroup_driver == CgroupDriver::Systemd {
         return Err(Error::unsupported(
             "the systemd cgroup driver is not supported by this version of vzrun",

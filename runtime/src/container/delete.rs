@@ -91,7 +91,9 @@ impl Container {
 /// otherwise be another container's that has got the same id meanwhile.
 pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Result<()> {
     if let Some(path) = &record.cgroup {
-        Hierarchy::open()?.remove(path)?;
+        // With init all of a pid namespace has ended: what is in its cgroup then is not the container's.
+        let kill = record.pid == 0 || !record.own_pid_namespace;
+        Hierarchy::open()?.remove(path, kill)?;
     }
     if let Some(group) = &record.intel_rdt {
         group.remove()?;

@@ -24,7 +24,6 @@ use crate::setup::{pidfd_socket, user_database};
 use crate::spec;
 use crate::sys::pidfd;
 use crate::sys::process::Exit;
-use crate::sys::signal;
 
 /// What `exec` wants to know.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +85,6 @@ impl Container {
     pub fn exec(&self, options: &ExecOptions) -> Result<Exit> {
         // Before anything else is opened, see `create`.
         let passed_fds = PassedFds::for_exec(options.preserve_fds)?;
-        signal::keep_children();
         match self.status()? {
             Status::Stopped => return Err(stopped()),
             Status::Paused if !options.ignore_paused => {

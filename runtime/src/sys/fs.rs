@@ -1,10 +1,11 @@
 //! Files and paths: the `*at` calls, openat2(2), and small reads and writes through descriptors.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, FlockOperation, ResolveFlags};
@@ -362,4 +363,19 @@ pub(crate) fn is_locked(fd: impl AsFd) -> bool {
         unlock(fd);
     }
     locked
+}
+
+/// The names of the directories in a directory, on a file system that tells kinds in its listings (kernfs does).
+pub(crate) fn directories(directory: impl AsFd) -> Result<Vec<OsString>> {
+    let directory = directory.as_fd();
+    let call = || format!("getdents64({})", directory.as_raw_fd());
+    let mut names = Vec::new();
+    for entry in fs::Dir::read_from(directory).call(call)? {
+        let entry = entry.call(call)?;
+        let name = entry.file_name().to_bytes();
+        if entry.file_type() == FileType::Directory && !matches!(name, b"." | b"..") {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
 }

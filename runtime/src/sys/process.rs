@@ -119,8 +119,10 @@ pub(crate) fn dup_to(from: impl AsFd, to: RawFd) -> Result<()> {
     Err(Error::os(format!("dup3({from}, {to}, 0)"), errno))
 }
 
-/// Opens /dev/null on each of 0, 1 and 2 that is closed, so that no later descriptor is taken for one of them.
-pub fn open_standard_descriptors() -> Result<()> {
+/// What a program that uses this library does first: /dev/null is opened on each of 0, 1 and 2 that is closed, so that
+/// no later descriptor is taken for one of them, and SIGCHLD gets its default action, so that children can be waited for.
+pub fn prepare_process() -> Result<()> {
+    super::signal::keep_children();
     for fd in 0..3 {
         if inherited(fd).is_err() {
             // SAFETY: the path is NUL-terminated.

@@ -156,7 +156,7 @@ fn map_again(segment: &Segment, file: &OwnedFd) -> Result<()> {
 /// A segment that may have been written: the same pages of the file, with copies of those that differ from it, moved to
 /// where the segment is.
 fn replace_with_copies(segment: &Segment, file: &OwnedFd) -> Result<()> {
-    let written = written_pages(segment)?;
+    let look = Look::new(segment)?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new private mapping, nobody else's, of the file's pages; the written ones are copied into it, and the
     // copy and the move are done without a call in between that could write to the segment (the process has one thread,
@@ -174,7 +174,8 @@ fn replace_with_copies(segment: &Segment, file: &OwnedFd) -> Result<()> {
         if copy == libc::MAP_FAILED {
             return Err(Error::os("mmap(MAP_PRIVATE)", last_errno()));
         }
-        for page in &written {
+        let written = look.written();
+        for page in (0..segment.length / PAGE).filter(|page| written(*page)) {
             let from = (segment.start + page * PAGE) as *const u8;
             std::ptr::copy_nonoverlapping(from, copy.cast::<u8>().add(page * PAGE), PAGE);
         }
@@ -195,32 +196,37 @@ fn replace_with_copies(segment: &Segment, file: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// The pages of a segment that are no longer the file's, by their number: what /proc/PID/pagemap (proc_pid_pagemap(5))
-/// shows as present or swapped and not as a page of a file.
-fn written_pages(segment: &Segment) -> Result<Vec<usize>> {
-    const PRESENT: u64 = 1 << 63;
-    const SWAPPED: u64 = 1 << 62;
-    const OF_A_FILE: u64 = 1 << 61;
-    let pages = segment.length / PAGE;
-    let mut entries = vec![0; pages * 8];
-    // The one that is filled now may be static memory of the segment itself: everything is allocated before the look.
-    let mut written = Vec::with_capacity(pages);
-    let pagemap = fs::open("/proc/self/pagemap", OFlags::RDONLY)?;
-    let offset = (segment.start / PAGE * 8) as u64;
-    let length = rustix::io::pread(&pagemap, &mut entries, offset).call(|| "pread(pagemap)")?;
-    if length != entries.len() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "/proc/self/pagemap: short read",
-        ));
-    }
-    for (page, entry) in entries.chunks_exact(8).enumerate() {
-        let entry = entry.try_into().map_or(PRESENT, u64::from_ne_bytes);
-        if entry & SWAPPED != 0 || entry & (PRESENT | OF_A_FILE) == PRESENT {
-            written.push(page);
+/// Which pages of a segment are no longer the file's: what /proc/PID/pagemap (proc_pid_pagemap(5)) shows as present or
+/// swapped and not as a page of a file.
+struct Look {
+    entries: Vec<u8>,
+}
+
+impl Look {
+    /// Looks. The buffer lives on until the segment has been replaced: to free it might write to a page of the allocator
+    /// that has just been seen unwritten.
+    fn new(segment: &Segment) -> Result<Look> {
+        let mut entries = vec![0; segment.length / PAGE * 8];
+        let pagemap = fs::open("/proc/self/pagemap", OFlags::RDONLY)?;
+        let offset = (segment.start / PAGE * 8) as u64;
+        let length = rustix::io::pread(&pagemap, &mut entries, offset).call(|| "pread(pagemap)")?;
+        match length == entries.len() {
+            true => Ok(Look { entries }),
+            false => Err(Error::unsupported("/proc/self/pagemap: short read")),
         }
     }
-    Ok(written)
+
+    fn written(&self) -> impl Fn(usize) -> bool + '_ {
+        const PRESENT: u64 = 1 << 63;
+        const SWAPPED: u64 = 1 << 62;
+        const OF_A_FILE: u64 = 1 << 61;
+        |page| {
+            let bytes = self.entries.get(page * 8..page * 8 + 8);
+            let entry = bytes.and_then(|bytes| bytes.try_into().ok());
+            let entry = entry.map_or(SWAPPED, u64::from_ne_bytes);
+            entry & SWAPPED != 0 || entry & (PRESENT | OF_A_FILE) == PRESENT
+        }
+    }
 }
 
 /// `struct prctl_mm_map` of linux/prctl.h.

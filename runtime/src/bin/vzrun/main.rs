@@ -34,7 +34,7 @@ impl From<vzrun::Error> for Failure {
 }
 
 fn main() -> ExitCode {
-    let ready = vzrun::open_standard_descriptors().map_err(Failure::from);
+    let ready = vzrun::prepare_process().map_err(Failure::from);
     match ready.and_then(|()| run(std::env::args_os().collect())) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

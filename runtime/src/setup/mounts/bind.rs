@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::Mount;
+use super::{Mount, check_not_in_procfs};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
 use crate::setup::rootfs::Rootfs;
@@ -63,6 +63,7 @@ pub(super) fn place(m: &Mount, rootfs: &Rootfs, tree: &OwnedFd) -> Result<OwnedF
     if m.options.destination_nofollow
         && let Ok(fd) = rootfs.open(&m.destination, OFlags::PATH | OFlags::NOFOLLOW)
     {
+        check_not_in_procfs(m, &fd)?;
         return Ok(fd);
     }
     let is_directory =
@@ -73,6 +74,7 @@ pub(super) fn place(m: &Mount, rootfs: &Rootfs, tree: &OwnedFd) -> Result<OwnedF
     } else {
         rootfs.file(&m.destination)?
     };
+    check_not_in_procfs(m, &place)?;
     // The kernel would only call it invalid.
     if is_directory(&place)? != from_directory {
         let what = if from_directory {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::{CgroupView, Mount};
+use super::{CgroupView, Mount, check_not_in_procfs};
 use crate::error::{Context, Result};
 use crate::setup::rootfs::Rootfs;
 use crate::sys::mount::{self, FsContext, attr};
@@ -17,6 +17,7 @@ pub(super) fn apply(
     own_namespace: bool,
 ) -> Result<OwnedFd> {
     let place = rootfs.directory(&m.destination)?;
+    check_not_in_procfs(m, &place)?;
     let attributes = m.options.attributes.set;
     if own_namespace {
         let fresh = FsContext::open("cgroup2")

@@ -1,7 +1,9 @@
 //! `tmpcopyup`: a tmpfs that starts with a copy of the directory it covers.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Context, Result};
 use crate::sys::fs::{self, FileType, OFlags};
@@ -15,39 +17,39 @@ pub(super) fn apply(place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
 
 fn copy_entries(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     for name in fs::names(from)? {
-        let name = std::path::PathBuf::from(name.to_string_lossy().as_ref());
-        let stat = fs::lstatat(from, &name)?;
+        let name = OsStr::from_bytes(name.to_bytes());
+        let stat = fs::lstatat(from, name)?;
         let mode = stat.st_mode & 0o7777;
         match fs::file_type(&stat) {
             FileType::Directory => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                let inner_from = fs::openat(from, &name, flags, 0)?;
-                fs::mkdirat(to, &name, 0o700)?;
-                let inner_to = fs::openat(to, &name, flags, 0)?;
+                let inner_from = fs::openat(from, name, flags, 0)?;
+                fs::mkdirat(to, name, 0o700)?;
+                let inner_to = fs::openat(to, name, flags, 0)?;
                 copy_entries(&inner_from, &inner_to)?;
                 own(&inner_to, &stat, mode)?;
             }
             FileType::RegularFile => {
                 let mut source = File::from(fs::openat(
                     from,
-                    &name,
+                    name,
                     OFlags::RDONLY | OFlags::NOFOLLOW,
                     0,
                 )?);
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let copy = fs::openat(to, &name, flags, 0o600)?;
+                let copy = fs::openat(to, name, flags, 0o600)?;
                 let mut copy = File::from(copy);
                 std::io::copy(&mut source, &mut copy).call(|| format!("copying {name:?}"))?;
                 own(&copy, &stat, mode)?;
             }
             FileType::Symlink => {
-                let target = fs::readlinkat(from, &name)?;
-                fs::symlinkat(&target.to_string_lossy(), to, &name)?;
-                fs::lchownat(to, &name, stat.st_uid, stat.st_gid)?;
+                let target = fs::readlinkat(from, name)?;
+                fs::symlinkat(&target.to_string_lossy(), to, name)?;
+                fs::lchownat(to, name, stat.st_uid, stat.st_gid)?;
             }
             kind => {
-                fs::mknodat(to, &name, kind, mode, fs::rdev(&stat))?;
-                fs::lchownat(to, &name, stat.st_uid, stat.st_gid)?;
+                fs::mknodat(to, name, kind, mode, fs::rdev(&stat))?;
+                fs::lchownat(to, name, stat.st_uid, stat.st_gid)?;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::{Finish, Mount, copy_up, ordinary_directory};
+use super::{Finish, Mount, check_not_in_procfs, copy_up, ordinary_directory};
 use crate::error::{Context, Error, Result};
 use crate::setup::lsm::MountLabel;
 use crate::setup::rootfs::Rootfs;
@@ -35,6 +35,7 @@ pub(super) fn apply(
     } else {
         rootfs.directory(&m.destination)?
     };
+    check_not_in_procfs(m, &place)?;
     let label = label.and_then(|label| label.option_for(&m.fstype));
     if !WITHOUT_DEVICE.contains(&m.fstype.as_str()) {
         return with_device(m, rootfs, &place, label);
@@ -82,7 +83,9 @@ fn fresh(
         }
     }
     if let Some((kind, label)) = label {
-        context.string(kind, label)?;
+        context
+            .string(kind, label)
+            .context(|| "linux.mountLabel, which needs a kernel with SELinux")?;
     }
     context.create()?;
     let mut attributes = m.options.attributes.set;

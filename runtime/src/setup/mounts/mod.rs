@@ -294,6 +294,21 @@ fn check_inside_proc(m: &Mount) -> Result<()> {
     )))
 }
 
+/// The same for a place that only turned out to be inside a procfs when links on the way were followed.
+fn check_not_in_procfs(m: &Mount, place: &OwnedFd) -> Result<()> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    if m.destination.starts_with("/proc")
+        || m.fstype == "proc"
+        || fs::file_system(place)? != PROC_SUPER_MAGIC
+    {
+        return Ok(());
+    }
+    let path = m.destination.display();
+    Err(Error::config(format!(
+        "{path:?} cannot be mounted because it leads inside /proc"
+    )))
+}
+
 /// The place for a procfs or sysfs: a real directory, never a link (CVE-2019-19921).
 fn ordinary_directory(m: &Mount, rootfs: &Rootfs) -> Result<OwnedFd> {
     let parent = m.destination.parent().unwrap_or(Path::new("/"));
