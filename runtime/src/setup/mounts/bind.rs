@@ -47,7 +47,10 @@ fn clone_source(m: &Mount) -> Result<OwnedFd> {
 /// Mounts it: the attributes are set before anybody can see the mount.
 pub(super) fn apply(m: &Mount, rootfs: &Rootfs, outside: Option<OwnedFd>) -> Result<OwnedFd> {
     let tree = match outside {
-        Some(tree) => tree,
+        Some(tree) if !m.mappings.is_empty() => tree,
+        // In a user namespace a copy made here keeps the flags of the host's mount locked, and what lies on it; one from
+        // outside would not. That is for sources that the container's root user cannot reach.
+        Some(tree) => clone_source(m).unwrap_or(tree),
         None => clone_source(m)?,
     };
     if m.options.has_attributes() {
