@@ -124,9 +124,11 @@ fn set_up(
     plan.sysctl.apply(procfs)?;
 
     // The file system. All paths below the root are resolved in it; nothing is visible to others yet.
-    let tree = match outside.rootfs {
-        Some(tree) => tree,
-        None => plan.rootfs.open()?,
+    // Opened here, a user namespace keeps the flags of the host's mounts locked; the copy from outside is for a root that
+    // its root user cannot reach.
+    let tree = match (plan.rootfs.open(), outside.rootfs) {
+        (Err(_), Some(tree)) => tree,
+        (here, _) => here?,
     };
     let rootfs = plan.rootfs.attach(tree)?;
     let finish = plan
