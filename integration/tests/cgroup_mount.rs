@@ -1,7 +1,7 @@
 //! Mounts of type cgroup and cgroup2: what the container sees of the hierarchy.
 
 use integration::{
-    Bundle, Value, differs, has_attribute, has_option, json, mount_at, probe_report,
+    Bundle, Value, has_attribute, has_option, json, mount_at, probe_report,
 };
 
 fn set_options(bundle: &Bundle, kind: &str, options: &[&str]) {

@@ -128,16 +128,19 @@ pub(crate) fn give_standard_streams(uid: u32) -> Result<()> {
         if stat.st_uid == uid || is_null {
             continue;
         }
-        if let Err(error) = fs::fchown(stream, uid, stat.st_gid) {
-            if !matches!(
-                error.errno(),
-                Some(Errno::INVAL | Errno::PERM | Errno::ROFS)
-            ) {
-                return Err(error);
-            }
+        match fs::fchown(stream, uid, stat.st_gid) {
+            Err(error) if !cannot_be_given(&error) => return Err(error),
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn cannot_be_given(error: &Error) -> bool {
+    matches!(
+        error.errno(),
+        Some(Errno::INVAL | Errno::PERM | Errno::ROFS)
+    )
 }
 
 /// Sends the master over a connected console socket: one message, one descriptor.

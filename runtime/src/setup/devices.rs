@@ -103,7 +103,7 @@ impl Devices {
             link("/proc/kcore", &dev, "core")?;
         }
         match fs::unlinkat(&dev, "ptmx") {
-            Err(error) if !fs::is_missing(&error) => return Err(error),
+            Err(error) if !fs::is_missing(&error) => Err(error),
             _ => fs::symlinkat("pts/ptmx", &dev, "ptmx"),
         }
     }

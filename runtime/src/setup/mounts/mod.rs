@@ -87,7 +87,8 @@ impl Mounts {
             .iter()
             .map(|m| {
                 let idmapped = m.options.idmap.is_some() || !m.mappings.is_empty();
-                if !idmapped && !(m.options.bind && new_user_namespace && host.privileged()) {
+                let out_of_reach = m.options.bind && new_user_namespace && host.privileged();
+                if !(idmapped || out_of_reach) {
                     return Ok(None);
                 }
                 bind::open(m, idmapped, host, procfs)
