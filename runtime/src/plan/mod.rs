@@ -65,7 +65,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Turns a spec into a plan.
     pub(crate) fn new(spec: &spec::Spec, options: &Options<'_>, host: &Host) -> Result<Plan> {
-        let none = spec::Linux::default();
+        let none = spec::empty_linux()?;
         let linux = spec.linux().as_ref().unwrap_or(&none);
         let process = spec
             .process()

@@ -66,6 +66,11 @@ pub(crate) fn parse_kept(text: &RawValue) -> Result<Spec> {
     reader::read(text.get().as_bytes())
 }
 
+/// What a config without `linux` asks for: nothing. (The type's own default is that of a whole example.)
+pub(crate) fn empty_linux() -> Result<Linux> {
+    reader::read(b"{}")
+}
+
 /// Reads a process.json (`exec --process`).
 pub(crate) fn load_process(path: &Path) -> Result<Process> {
     let bytes = read_file(path)?;

@@ -42,13 +42,16 @@ fn strip_nulls(value: &mut Value) {
     }
 }
 
-/// Values that the types spell otherwise than the specification does, or do not take: two flags of the scheduler, and
-/// an empty list of CPUs, which is as good as none.
+/// Values that the types spell otherwise than the specification does, or do not take: two flags of the scheduler, an
+/// empty list of CPUs, which is as good as none, and a process without a user, which is root.
 fn translate(document: &mut Value) {
     let process = match document.get_mut("process") {
         Some(process) => process,
         None => document,
     };
+    if let Some(process) = process.as_object_mut() {
+        process.entry("user").or_insert_with(|| Map::new().into());
+    }
     let flags = process
         .pointer_mut("/scheduler/flags")
         .and_then(Value::as_array_mut);
@@ -149,6 +152,22 @@ mod tests {
         assert_eq!(scheduler.flags().as_ref().unwrap().len(), 2);
         let affinity = process.exec_cpu_affinity().as_ref().unwrap();
         assert_eq!(affinity.initial(), &None);
+    }
+
+    #[test]
+    fn a_process_without_a_user_is_roots() {
+        let process: Process = read(br#"{"cwd":"/","args":["x"]}"#).unwrap();
+        assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
+        let spec = spec(r#"{"ociVersion":"1.0.0","process":{"cwd":"/"}}"#).unwrap();
+        assert_eq!(spec.process().as_ref().unwrap().user().uid(), 0);
+    }
+
+    #[test]
+    fn without_linux_there_is_nothing_of_linux() {
+        let linux = super::super::empty_linux().unwrap();
+        assert_eq!(linux.namespaces(), &None);
+        assert_eq!(linux.masked_paths(), &None);
+        assert_eq!(linux.resources(), &None);
     }
 
     #[test]
