@@ -1,8 +1,6 @@
 //! Mounts of type cgroup and cgroup2: what the container sees of the hierarchy.
 
-use integration::{
-    Bundle, Value, has_attribute, has_option, json, mount_at, probe_report,
-};
+use integration::{Bundle, Value, has_attribute, has_option, json, mount_at, probe_report};
 
 fn set_options(bundle: &Bundle, kind: &str, options: &[&str]) {
     let mount = json!({"destination": "/sys/fs/cgroup", "type": kind, "source": "cgroup", "options": options});

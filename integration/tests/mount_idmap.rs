@@ -147,7 +147,6 @@ fn what_is_written_through_a_mapped_mount_has_the_mapped_owner() {
 
 #[test]
 fn the_hosts_files_keep_their_owners() {
-    differs!(Runc < (1, 2), "it wants the maps on the mount");
     let bundle = in_user_namespace();
     let (dir, _below) = source(&bundle);
     mount(&bundle, &dir, &["rbind", "idmap"], None);
@@ -179,7 +178,6 @@ fn a_mapped_file_can_be_read_only() {
 #[test]
 fn a_missing_half_of_the_mappings_is_an_error() {
     differs!(Runc < (1, 2), "it ignores what it cannot do");
-    differs!(Crun, "it takes an identity map for the other half");
     let bundle = Bundle::new();
     let (dir, _below) = source(&bundle);
     bundle.mount(json!({"destination": "/mnt", "type": "bind", "source": dir,

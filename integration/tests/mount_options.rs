@@ -188,7 +188,6 @@ fn the_last_atime_word_wins() {
 
 #[test]
 fn nosymfollow() {
-    differs!(Runc < (1, 2), "it does not know the word");
     differs!(
         Crun,
         "it hands the word to the file system, which does not know it"
@@ -221,14 +220,6 @@ fn sync_on_a_bind_mount_changes_nothing() {
 
 #[test]
 fn lazytime() {
-    differs!(
-        Crun,
-        "it hands the word to the file system, which does not know it"
-    );
-    differs!(
-        Runc < (1, 2),
-        "it hands the word to the file system, which does not know it"
-    );
     let mount = tmpfs(&["lazytime"]);
     assert!(has_option(&mount, "lazytime"), "{mount}");
 }
@@ -250,7 +241,6 @@ fn the_word_defaults_is_taken() {
 
 #[test]
 fn silent_loud_iversion_are_flags() {
-    differs!(Runc < (1, 2), "it does not know all of them");
     differs!(
         Crun,
         "it hands the words to the file system, which does not know them"
@@ -313,7 +303,6 @@ fn the_recursive_atime_words_reach_the_mounts_below() {
 
 #[test]
 fn rnosymfollow_reaches_the_mounts_below() {
-    differs!(Runc < (1, 2), "it does not know the word");
     differs!(
         Crun,
         "it hands the word to the file system, which does not know it"

@@ -586,7 +586,6 @@ fn a_place_with_the_mode_of_the_image_keeps_it() {
 
 #[test]
 fn a_tmpfs_without_a_mode_takes_that_of_the_place() {
-    differs!(Crun, "a tmpfs has the kernel's mode 1777");
     let bundle = Bundle::new();
     let place = bundle.rootfs("/mnt");
     fs::set_permissions(&place, fs::Permissions::from_mode(0o750)).unwrap();

@@ -1,6 +1,6 @@
 //! tmpcopyup: a tmpfs that starts with what it covers.
 
-use integration::{Bundle, Value, differs, has_option, json, mount_at, probe_report};
+use integration::{Bundle, Value, has_option, json, mount_at, probe_report};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
@@ -109,7 +109,6 @@ fn links_stay_links() {
 
 #[test]
 fn the_directory_itself_keeps_its_mode() {
-    differs!(Crun, "the tmpfs has the mode of the kernel's default");
     let bundle = bundle();
     let dir = bundle.rootfs("/data");
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).unwrap();
@@ -147,7 +146,6 @@ fn a_place_that_is_missing_makes_an_empty_one() {
 
 #[test]
 fn content_that_does_not_fit_is_an_error() {
-    differs!(Crun, "it leaves out what does not fit");
     let bundle = Bundle::new();
     bundle.write("/data/file", vec![b'x'; 200_000]);
     tmpfs(&bundle, &["tmpcopyup", "size=64k"]);
