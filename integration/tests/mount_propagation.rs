@@ -298,6 +298,24 @@ fn mounts_of_the_host_stay_when_the_old_root_goes() {
 }
 
 #[test]
+fn mounts_of_the_host_stay_when_there_is_no_pivot() {
+    differs!(
+        Runc | Crun,
+        "with a shared root it unmounts the host's procfs"
+    );
+    for word in ["", "shared", "rshared"] {
+        let bundle = Bundle::new();
+        let outer = HostMount::tmpfs(&bundle.home().join("outer"));
+        outer.propagation("shared");
+        let proc = HostMount::new("proc", &outer.path().join("proc"), "proc", "");
+        bundle.set("/linux/rootfsPropagation", json!(word));
+        bundle.args(&["/bin/true"]);
+        let output = bundle.container().call("run", &["--no-pivot"]).run();
+        assert!(is_mount(proc.path()), "{word}: {}", output.describe());
+    }
+}
+
+#[test]
 fn a_propagation_that_does_not_exist_is_an_error() {
     differs!(Crun, "it takes any word");
     let bundle = Bundle::new();

@@ -92,7 +92,7 @@ fn a_masked_symlink_masks_its_target_inside() {
 
 #[test]
 fn many_directories_share_one_tmpfs() {
-    differs!(Runc < (1, 5), "each has a tmpfs of its own");
+    differs!(Runc < (1, 3), "each has a tmpfs of its own");
     differs!(Crun < (1, 28), "each has a tmpfs of its own");
     let names: Vec<String> = (0..20).map(|n| format!("/secrets/{n}")).collect();
     let bundle = masked(&names.iter().map(String::as_str).collect::<Vec<_>>());

@@ -66,6 +66,8 @@ impl RootfsPlan {
         // Mounts of an unbindable tree could not be copied; that comes at the end.
         let first = match self.propagation {
             propagation::UNBINDABLE => propagation::SLAVE,
+            // The host's procfs is unmounted then (below), which must not happen on the host, too.
+            propagation::SHARED if self.no_pivot => propagation::SLAVE,
             given => given,
         };
         // A shared tree stays in the host's peer groups: that is what is asked for. What is private there stays so.
