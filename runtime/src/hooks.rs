@@ -143,6 +143,12 @@ impl Hooks {
         Ok(())
     }
 
+    /// The files of [`Hooks::with_output`], as far as they are open.
+    pub(crate) fn output(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let files = [&self.stdout.file, &self.stderr.file];
+        files.into_iter().flatten().map(AsFd::as_fd)
+    }
+
     /// Whether there is anything to run at this point.
     pub(crate) fn has(&self, point: Point) -> bool {
         !self.at(point).is_empty()
@@ -308,7 +314,7 @@ fn execute(
             process::dup_to(stream, number)?;
         }
         // A hook in the container is looked for there, where /proc/self/fd must not lead out.
-        process::close_from_but(3, fail)
+        process::close_from_but(3, &[fail])
     };
     let errno = match prepare() {
         Ok(()) => match process::execve(&hook.path, &hook.arguments, environment) {

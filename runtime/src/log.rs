@@ -13,7 +13,7 @@ pub enum Level {
     Debug,
     /// Something was passed over or done differently.
     Warning,
-    /// The operation failed. The library uses it only where nobody is left to return an error to.
+    /// The operation failed. Only front-ends use it.
     Error,
 }
 
@@ -29,10 +29,6 @@ pub fn install(sink: Sink) {
 
 pub(crate) fn warn(text: fmt::Arguments<'_>) {
     record(Level::Warning, text);
-}
-
-pub(crate) fn error(text: fmt::Arguments<'_>) {
-    record(Level::Error, text);
 }
 
 pub(crate) fn debug(text: fmt::Arguments<'_>) {

@@ -5,6 +5,7 @@
 
 mod path;
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ use crate::sys::poll::{self, PollFd, PollFlags};
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 /// How long to wait for a freezer or for killed processes to go, as runc does with its retries.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long processes that have been killed already may take to leave a cgroup.
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// Between looks at something that nothing announces.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
@@ -116,7 +119,7 @@ impl Hierarchy {
     /// have outlived init in a shared pid namespace. Without, they are waited for: they are about to end, or somebody
     /// else's.
     pub(crate) fn remove(&self, path: &Path, kill: bool) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + if kill { PATIENCE } else { AFTERMATH };
         let mut pause = FIRST_PAUSE;
         while !self.remove_empty(path)? {
             let Some(cgroup) = self.find(path)? else {
@@ -142,6 +145,23 @@ impl Hierarchy {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
+    }
+}
+
+/// The processes in a cgroup itself.
+fn processes_of(cgroup: &OwnedFd) -> Result<Vec<i32>> {
+    match fs::read_at(cgroup, "cgroup.procs") {
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+        // A threaded cgroup has no list of processes of its own, and one may vanish while it is read.
+        Err(error)
+            if matches!(
+                error.errno(),
+                Some(Errno::OPNOTSUPP | Errno::NODEV | Errno::NOENT)
+            ) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -172,7 +192,7 @@ impl AsFd for Cgroup {
 
 impl Cgroup {
     fn check_reusable(&self) -> Result<()> {
-        let count = self.processes_at(Path::new("."))?.len();
+        let count = processes_of(&self.directory)?.len();
         if count > 0 {
             let text = format!("container's cgroup is not empty: {count} process(es) found");
             return Err(Error::new(ErrorKind::InvalidState, text));
@@ -200,59 +220,58 @@ impl Cgroup {
         })
     }
 
-    fn processes_at(&self, path: &Path) -> Result<Vec<i32>> {
-        match fs::read_at(&self.directory, path.join("cgroup.procs")) {
-            Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
-            // A threaded cgroup has no list of processes of its own, and one may vanish while it is read.
-            Err(error)
-                if matches!(
-                    error.errno(),
-                    Some(Errno::OPNOTSUPP | Errno::NODEV | Errno::NOENT)
-                ) =>
-            {
-                Ok(Vec::new())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// The processes in it and below it, as the caller's pid namespace sees them.
     pub(crate) fn processes(&self) -> Result<Vec<i32>> {
-        let mut pids = self.processes_at(Path::new("."))?;
-        for path in self.below()? {
-            pids.extend(self.processes_at(&path)?);
-        }
+        let mut pids = processes_of(&self.directory)?;
+        let enter = |cgroup: &OwnedFd| {
+            pids.extend(processes_of(cgroup)?);
+            Ok(())
+        };
+        self.walk(enter, |_, _| Ok(()))?;
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
     }
 
-    /// The paths of all cgroups below this one, each before those below it. A container can make very many, very deep
-    /// ones, with any names: one at a time is open.
-    fn below(&self) -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        let mut next = vec![PathBuf::from(".")];
-        while let Some(path) = next.pop() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            let listing = match fs::openat(&self.directory, &path, flags, 0) {
-                Err(error) if fs::is_missing(&error) => continue,
-                other => other?,
-            };
-            for name in fs::directories(&listing)? {
-                let path = path.join(name);
-                found.push(path.clone());
-                next.push(path);
-            }
-        }
-        Ok(found)
+    fn remove_children(&self) -> Result<()> {
+        let leave = |parent: &OwnedFd, name: &OsStr| match fs::rmdirat(parent, name) {
+            // Whoever wants it gone tries again.
+            Err(error) if !fs::is_missing(&error) && !is_busy(&error) => Err(error),
+            _ => Ok(()),
+        };
+        self.walk(|_| Ok(()), leave)
     }
 
-    fn remove_children(&self) -> Result<()> {
-        for path in self.below()?.iter().rev() {
-            match fs::rmdirat(&self.directory, path) {
-                // Whoever wants it gone tries again.
-                Err(error) if !fs::is_missing(&error) && !is_busy(&error) => return Err(error),
-                _ => {}
+    /// Goes through all cgroups below this one: `enter` is called on the way down, `leave` with the parent and the name on
+    /// the way up. A container can make very many, very deep ones with long names, so neither a path nor a descriptor per
+    /// level is held: the way up is `..`.
+    fn walk(
+        &self,
+        mut enter: impl FnMut(&OwnedFd) -> Result<()>,
+        mut leave: impl FnMut(&OwnedFd, &OsStr) -> Result<()>,
+    ) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let mut here = match fs::openat(&self.directory, ".", flags, 0) {
+            Err(error) if fs::is_missing(&error) => return Ok(()),
+            other => other?,
+        };
+        let mut open = vec![(OsString::new(), fs::directories(&here)?)];
+        while let Some((_, left)) = open.last_mut() {
+            if let Some(name) = left.pop() {
+                match fs::openat(&here, &name, flags, 0) {
+                    Err(error) if fs::is_missing(&error) => {}
+                    other => {
+                        here = other?;
+                        enter(&here)?;
+                        open.push((name, fs::directories(&here)?));
+                    }
+                }
+                continue;
+            }
+            let done = open.pop();
+            if let (Some((name, _)), false) = (done, open.is_empty()) {
+                here = fs::openat(&here, "..", flags, 0)?;
+                leave(&here, &name)?;
             }
         }
         Ok(())

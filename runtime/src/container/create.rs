@@ -286,7 +286,8 @@ fn make_fifo(directory: &OwnedFd, plan: &Plan) -> Result<OwnedFd> {
             _ => {}
         }
     }
-    fs::openat(directory, FIFO, OFlags::PATH | OFlags::NOFOLLOW, 0)
+    // For reading and writing: init waits in a read(2) for the byte that `start` writes, and never sees an end.
+    fs::openat(directory, FIFO, OFlags::RDWR | OFlags::NOFOLLOW, 0)
 }
 
 /// Written whole or not at all; a bare number, as engines read it.

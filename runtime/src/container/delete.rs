@@ -93,7 +93,10 @@ pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Resu
     if let Some(path) = &record.cgroup {
         // With init all of a pid namespace has ended: what is in its cgroup then is not the container's.
         let kill = record.pid == 0 || !record.own_pid_namespace;
-        Hierarchy::open()?.remove(path, kill)?;
+        match Hierarchy::open()?.remove(path, kill) {
+            Err(error) if !kill => crate::log::warn(format_args!("{error}: it is left alone")),
+            other => other?,
+        }
     }
     if let Some(group) = &record.intel_rdt {
         group.remove()?;

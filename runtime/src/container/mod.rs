@@ -105,6 +105,9 @@ impl Container {
     /// [`ErrorKind::NotRunning`], also where another process has got its pid meanwhile.
     fn init(&self) -> Result<OwnedFd> {
         let gone = || Error::new(ErrorKind::NotRunning, "container not running");
+        if self.record.pid <= 0 {
+            return Err(gone());
+        }
         let pid = rustix::process::Pid::from_raw(self.record.pid).ok_or_else(gone)?;
         let pidfd = match pidfd::pidfd_open(pid) {
             Err(error) if error.errno() == Some(rustix::io::Errno::SRCH) => return Err(gone()),

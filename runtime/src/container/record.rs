@@ -57,7 +57,12 @@ pub(super) struct Record {
 impl Record {
     /// Reads the record in a container's directory.
     pub(super) fn load(directory: &OwnedFd) -> Result<Record> {
-        let fd = fs::openat(directory, NAME, OFlags::RDONLY | OFlags::NOFOLLOW, 0)?;
+        let fd = fs::openat(
+            directory,
+            NAME,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+            0,
+        )?;
         let bytes = fs::read_to_end(fd, LIMIT).context(|| NAME)?;
         serde_json::from_slice(&bytes).map_err(|error| Error::config(format!("{NAME}: {error}")))
     }
@@ -65,9 +70,14 @@ impl Record {
     /// What can be made out of a damaged record: enough to end the container's processes and remove its cgroup.
     pub(super) fn salvage(directory: &OwnedFd, id: &str) -> Record {
         let mut found = Salvaged::default();
-        let bytes = fs::openat(directory, NAME, OFlags::RDONLY | OFlags::NOFOLLOW, 0)
-            .and_then(|fd| fs::read_to_end(fd, LIMIT))
-            .unwrap_or_default();
+        let bytes = fs::openat(
+            directory,
+            NAME,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+            0,
+        )
+        .and_then(|fd| fs::read_to_end(fd, LIMIT))
+        .unwrap_or_default();
         // It ends with an error sooner or later; what was found till then is what counts.
         let _ = serde_json::Deserializer::from_slice(&bytes).deserialize_map(&mut found);
         let known = found.pid > 0 && found.start_time > 0;

@@ -1,7 +1,8 @@
 //! `start`.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
 
 use super::record::{self, Record};
 use super::status::Lock;
@@ -10,13 +11,9 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
 use crate::setup::notify_socket::NotifySocket;
 use crate::sys::fs::{self, OFlags};
-use crate::sys::poll::{self, PollFd, PollFlags};
 
-/// What init of a created container waits at: it opens it for writing, which blocks until somebody reads.
+/// What init of a created container waits at: it reads from it, which blocks until somebody writes.
 pub(super) const FIFO: &str = "exec.fifo";
-
-/// How often `start` looks at a container whose init says nothing.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 fn already_running() -> Error {
     let text = "cannot start an already running container";
@@ -54,7 +51,7 @@ impl Container {
             Some(socket) => socket.bind()?,
             None => None,
         };
-        self.open_fifo(&init)?;
+        self.let_go()?;
         drop(lock);
         if self.record.poststart_hooks {
             let hooks = Hooks::plan(self.record.spec()?.hooks().as_ref())?;
@@ -71,30 +68,19 @@ impl Container {
         }
     }
 
-    /// Opens the fifo for reading, which lets init go on, and waits until it has been there; its death ends the waiting,
-    /// too.
-    fn open_fifo(&self, init: &OwnedFd) -> Result<()> {
-        let fifo = fs::openat(&self.directory, FIFO, OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
-        loop {
-            let mut fds = [
-                PollFd::new(&fifo, PollFlags::IN),
-                PollFd::new(init, PollFlags::IN),
-            ];
-            let ready = poll::poll(&mut fds, Instant::now().checked_add(LOOK_AGAIN))?;
-            // A byte, or only the end of what had been opened for writing.
-            if !fds[0].revents().is_empty() {
-                return fs::unlinkat(&self.directory, FIFO);
-            }
-            if !fds[1].revents().is_empty() {
+    /// Writes the byte that init waits for.
+    fn let_go(&self) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let written =
+            fs::openat(&self.directory, FIFO, flags, 0).and_then(|fifo| fs::write_once(fifo, b"0"));
+        match written {
+            Ok(()) => fs::unlinkat(&self.directory, FIFO),
+            // Nobody reads: init has gone since its status was found out.
+            Err(error) if error.errno() == Some(Errno::NXIO) => {
                 let text = "container init has ended before it could be started";
-                return Err(Error::new(ErrorKind::Process, text));
+                Err(Error::new(ErrorKind::NotRunning, text))
             }
-            // Another `start` may have let init go and been killed before it took the fifo away. Nothing tells who comes
-            // later but that the program runs at last.
-            if !ready && self.status_now()? == Status::Running {
-                fs::unlinkat(&self.directory, FIFO)?;
-                return Err(already_running());
-            }
+            Err(error) => Err(error),
         }
     }
 

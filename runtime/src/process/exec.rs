@@ -106,6 +106,11 @@ impl<'a> Join<'a> {
     /// Into the namespaces, and there the root user.
     fn enter(&self, kinds: u64) -> Result<()> {
         self.process.rlimits.raise(None)?;
+        if !self.host.privileged() {
+            // While it is still to be looked into: later only root could write it.
+            let own = rustix::process::getpid();
+            self.process.oom_score_adj.apply(self.procfs, own)?;
+        }
         // From here on processes of the container could look into this one (CVE-2016-9962).
         prctl::set_dumpable(false)?;
         if kinds != 0 {

@@ -2,6 +2,7 @@
 //! it does.
 
 use std::ffi::CString;
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
@@ -14,7 +15,6 @@ use crate::setup::environment::Environment;
 use crate::setup::namespaces::{self, Stage, kind};
 use crate::setup::net_devices::Moved;
 use crate::setup::rootfs::Rootfs;
-use crate::sys::fs::OFlags;
 use crate::sys::{ids, namespace, netlink, prctl, process, signal};
 
 /// The name by which a container that is created and not yet started is known (comm of proc_pid_comm(5)).
@@ -34,13 +34,20 @@ pub(super) fn live(
             _ => error.wrap("error during container init"),
         })?;
 
+    // A created container may stay for long, and be entered by those who may look into any process: what it holds of the
+    // host is closed now.
+    let mut kept = vec![channel.as_fd()];
+    kept.extend(birth.fifo.as_ref().map(AsFd::as_fd));
+    kept.extend(birth.plan.hooks.output());
+    birth.passed_fds.close_others(&kept)?;
+
     // The parent's death no longer kills this process, so that it can leave a created container behind. Until it has
     // answered, its end is still seen at the socket.
     prctl::set_parent_death_signal(0)?;
     channel.call(&Request::Ready)?;
 
     if let Some(fifo) = &birth.fifo {
-        wait_for_start(birth, fifo)?;
+        wait_for_start(fifo)?;
     }
     let plan = birth.plan;
     if plan.hooks.has(Point::StartContainer) {
@@ -180,7 +187,6 @@ pub(super) fn become_root() -> Result<()> {
 
 /// Makes the terminal in the container's own devpts and hands its master to the parent.
 fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Option<Console>> {
-    use std::os::fd::AsFd;
     let process = &birth.plan.process;
     if !process.terminal {
         return Ok(None);
@@ -191,19 +197,17 @@ fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Opt
     Ok(Some(console))
 }
 
-/// Blocks until `start` opens the fifo for reading. That init has opened it, too, is all that `start` waits for: should
-/// that have been killed meanwhile, there is no write to fail.
-fn wait_for_start(birth: &Birth<'_>, fifo: &std::os::fd::OwnedFd) -> Result<()> {
-    birth
-        .procfs
-        .reopen(fifo, OFlags::WRONLY)
-        .context(|| "opening exec.fifo")
+/// Blocks until `start` writes a byte.
+fn wait_for_start(fifo: &std::os::fd::OwnedFd) -> Result<()> {
+    rustix::io::retry_on_intr(|| rustix::io::read(fifo, &mut [0u8; 1]))
         .map(drop)
+        .call(|| "read(exec.fifo)")
 }
 
-/// Tells the parent; once that has gone (after create), whoever reads the log.
+/// Tells the parent; once that has gone (after create), whoever reads the container's stderr: nobody else is left, and
+/// the log is closed.
 pub(super) fn report(channel: &ChildEnd, error: &Error) {
     if channel.failed(error).is_err() {
-        crate::log::error(format_args!("{error}"));
+        let _ = rustix::io::write(std::io::stderr(), format!("{error}\n").as_bytes());
     }
 }

@@ -227,7 +227,10 @@ impl<'a> Newborn<'a> {
         if raise {
             process.rlimits.raise(Some(self.child.pid))?;
         }
-        process.oom_score_adj.apply(procfs, self.child.pid)?;
+        let by_itself = matches!(&self.duties, Duties::Exec(join) if !join.host.privileged());
+        if !by_itself {
+            process.oom_score_adj.apply(procfs, self.child.pid)?;
+        }
         meanwhile(&self.child)?;
         exe::release();
         Ok(())

@@ -64,13 +64,21 @@ impl PassedFds {
         variables
     }
 
+    /// Closes everything of ours but `kept`.
+    pub(crate) fn close_others(&self, kept: &[BorrowedFd<'_>]) -> Result<()> {
+        process::close_from_but(self.end(), kept)
+    }
+
     /// Right before the exec: these descriptors stay, all after them go but `kept`, which goes with the exec.
     pub(crate) fn apply(&self, kept: BorrowedFd<'_>) -> Result<()> {
-        let end = FIRST + self.listen + self.preserve;
-        for fd in FIRST..end {
+        for fd in FIRST..self.end() {
             process::keep_on_exec(raw(fd))?;
         }
-        process::close_from_but(end, kept)
+        self.close_others(&[kept])
+    }
+
+    fn end(&self) -> u32 {
+        FIRST + self.listen + self.preserve
     }
 }
 

@@ -148,8 +148,12 @@ pub(crate) fn mknodat(
 }
 
 /// symlinkat(2).
-pub(crate) fn symlinkat(target: &str, at: impl AsFd, path: impl AsRef<Path>) -> Result<()> {
-    let (at, path) = (at.as_fd(), path.as_ref());
+pub(crate) fn symlinkat(
+    target: impl AsRef<Path>,
+    at: impl AsFd,
+    path: impl AsRef<Path>,
+) -> Result<()> {
+    let (target, at, path) = (target.as_ref(), at.as_fd(), path.as_ref());
     fs::symlinkat(target, at, path).call(|| format!("symlinkat({target:?}, {}, {path:?})", dir(at)))
 }
 
@@ -271,12 +275,11 @@ pub(crate) fn lock_exclusive(fd: impl AsFd) -> Result<()> {
 /// Writes all of `bytes` with one write(2), as procfs, sysfs and cgroupfs want it.
 pub(crate) fn write_once(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
     let fd = fd.as_fd();
+    // Of a long text only the beginning: the rest is nobody's business.
+    let begin = bytes.get(..64).unwrap_or(bytes);
     let call = || {
-        format!(
-            "write({}, {:?})",
-            fd.as_raw_fd(),
-            String::from_utf8_lossy(bytes)
-        )
+        let begin = String::from_utf8_lossy(begin);
+        format!("write({}, {begin:?})", fd.as_raw_fd())
     };
     let written = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes)).call(call)?;
     if written != bytes.len() {

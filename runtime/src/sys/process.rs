@@ -57,13 +57,20 @@ pub(crate) fn execveat(
 ///
 /// Close-on-exec is not enough before the program of a container: execve(2) resolves the program's path, and that of an
 /// interpreter, while the descriptors are still open, and /proc/self/fd leads through them (CVE-2024-21626).
-pub(crate) fn close_from_but(first: u32, kept: BorrowedFd<'_>) -> Result<()> {
-    let kept = kept.as_raw_fd().unsigned_abs();
-    let below = kept.checked_sub(1).filter(|last| *last >= first);
-    if let Some(last) = below {
-        close_range(first, last)?;
+pub(crate) fn close_from_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut kept: Vec<u32> = kept
+        .iter()
+        .map(|fd| fd.as_raw_fd().unsigned_abs())
+        .collect();
+    kept.sort_unstable();
+    let mut first = first;
+    for fd in kept {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = first.max(fd + 1);
     }
-    close_range(first.max(kept + 1), libc::c_uint::MAX)
+    close_range(first, libc::c_uint::MAX)
 }
 
 fn close_range(first: u32, last: u32) -> Result<()> {

@@ -47,18 +47,6 @@ impl Procfs {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Opens anew a file that the calling process holds, for another kind of access.
-    pub(crate) fn reopen(&self, fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
-        use std::os::fd::AsRawFd;
-        // /proc/self and fd/N are links made by the kernel; this procfs is verified, so they are followed.
-        fs::openat(
-            &self.0,
-            format!("self/fd/{}", fd.as_fd().as_raw_fd()),
-            flags,
-            0,
-        )
-    }
-
     /// Writes a file of the calling process.
     pub(crate) fn write_self(&self, path: &str, text: impl AsRef<[u8]>) -> Result<()> {
         let fd = self.open_self(path, OFlags::WRONLY)?;

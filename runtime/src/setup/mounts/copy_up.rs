@@ -44,7 +44,7 @@ fn copy_entries(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
             }
             FileType::Symlink => {
                 let target = fs::readlinkat(from, name)?;
-                fs::symlinkat(&target.to_string_lossy(), to, name)?;
+                fs::symlinkat(OsStr::from_bytes(target.to_bytes()), to, name)?;
                 fs::lchownat(to, name, stat.st_uid, stat.st_gid)?;
             }
             kind => {
