@@ -46,7 +46,7 @@ const LAXER: &[(&str, &str)] = &[
         "runc opens files under the container's limit",
     ),
     (
-        "error mounting \\\"cgroup\\\"",
+        "rootfs at \\\"/sys/fs/cgroup\\\"",
         "of a cgroup mount's options the flags count; the hierarchy has its own",
     ),
     (
