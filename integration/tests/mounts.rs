@@ -4,7 +4,9 @@ use integration::{
     Bundle, HostMount, Value, differs, has_attribute, has_option, json, mount_at, needs,
     probe_report,
 };
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
@@ -212,6 +214,18 @@ fn the_target_of_an_absolute_dangling_symlink_is_made_inside() {
     let inside = format!("{target}/file");
     assert_eq!(printed(&bundle, &["read", &inside]), "of the host");
     assert!(!fs::exists(&target).unwrap());
+}
+
+#[test]
+fn a_link_to_a_name_that_is_no_text_is_followed() {
+    differs!(Crun, "it cannot follow a dangling link of that kind");
+    let bundle = Bundle::new();
+    let odd = OsStr::from_bytes(b"odd-\xff\xfe");
+    symlink(odd, bundle.rootfs("/etc/link")).unwrap();
+    let file = format!("{}/file", source(&bundle));
+    bundle.mount(bind(&file, "/etc/link"));
+    assert_eq!(printed(&bundle, &["read", "/etc/link"]), "of the host");
+    assert!(bundle.rootfs("/etc").join(odd).is_file());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! tmpcopyup: a tmpfs that starts with what it covers.
 
 use integration::{Bundle, Value, has_option, json, mount_at, probe_report};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 fn bundle() -> Bundle {
@@ -105,6 +107,27 @@ fn links_stay_links() {
     let stat = stat(&bundle, &["/data/link", "/data/dangling"]);
     assert_eq!(stat["/data/link"]["target"], "file");
     assert_eq!(stat["/data/dangling"]["target"], "/nowhere");
+}
+
+#[test]
+fn names_that_are_no_text_are_kept() {
+    let bundle = bundle();
+    let odd = OsStr::from_bytes(b"odd-\xff\xfe");
+    fs::write(bundle.rootfs("/data").join(odd), "x").unwrap();
+    symlink(odd, bundle.rootfs("/data/link")).unwrap();
+    assert_eq!(printed(&bundle, &["read", "/data/link"]), "x");
+}
+
+#[test]
+fn many_files_and_a_large_one_are_copied() {
+    let bundle = bundle();
+    for n in 0..300 {
+        bundle.write(&format!("/data/many/{n}"), n.to_string());
+    }
+    bundle.write("/data/large", vec![b'x'; 3 << 20]);
+    let script = "ls /data/many | wc -l; cat /data/many/299; wc -c < /data/large";
+    bundle.args(&["/bin/sh", "-c", script]);
+    assert_eq!(bundle.container().run().ok().stdout, "300\n2993145728\n");
 }
 
 #[test]

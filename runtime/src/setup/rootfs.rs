@@ -3,7 +3,9 @@
 //! Every path of the container is resolved with the root's descriptor as `/` (openat2 RESOLVE_IN_ROOT) and used as the
 //! descriptor that came out; a link that is swapped in meanwhile changes nothing.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
@@ -234,7 +236,7 @@ impl Rootfs {
             let (parent, name) = split(&path)?;
             let parent_fd = self.make_directories(&parent)?;
             match fs::readlinkat(&parent_fd, &name) {
-                Ok(target) => path = parent.join(target.to_string_lossy().as_ref()),
+                Ok(target) => path = parent.join(OsStr::from_bytes(target.to_bytes())),
                 Err(_) => return make(parent_fd, &name, kind),
             }
         }
