@@ -373,6 +373,32 @@ fn remount_changes_what_is_mounted_already() {
 }
 
 #[test]
+fn remount_changes_the_file_system() {
+    let bundle = Bundle::new();
+    for words in [&["size=1m"][..], &["remount", "size=2m", "nosuid"]] {
+        bundle.mount(
+            json!({"destination": "/mnt", "type": "tmpfs", "source": "t", "options": words}),
+        );
+    }
+    let report = probe_report(&bundle);
+    let mount = mount_at(&report, "/mnt");
+    assert!(
+        has_option(mount, "size=2048k") && has_attribute(mount, "nosuid"),
+        "{mount}"
+    );
+    let at_mnt = |mount: &&Value| mount["mountpoint"] == "/mnt";
+    assert_eq!(
+        report["mounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(at_mnt)
+            .count(),
+        1
+    );
+}
+
+#[test]
 fn remount_bind_changes_the_mount_alone() {
     let bundle = Bundle::new();
     let dir = source(&bundle);

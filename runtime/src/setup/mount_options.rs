@@ -216,6 +216,11 @@ impl Options {
     pub(crate) fn has_attributes(&self) -> bool {
         self.attributes != MountAttr::default()
     }
+
+    /// Whether there is anything for the file system, not the mount.
+    pub(crate) fn has_filesystem_options(&self) -> bool {
+        self.filesystem_flags != 0 || !self.data.is_empty()
+    }
 }
 
 /// fsconfig(2)'s name for a flag of mount(2), where it has one.

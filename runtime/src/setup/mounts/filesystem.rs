@@ -126,6 +126,13 @@ fn with_device(
     Ok(tree)
 }
 
+/// `remount` with options for the file system: the attributes of its mount at `place` are set anew as well (mount(2)).
+pub(super) fn remount(m: &Mount, place: &OwnedFd) -> Result<()> {
+    let flags =
+        libc::MS_REMOUNT | m.options.filesystem_flags | mount_flags(m.options.attributes.set);
+    mount::mount_legacy("", place, &m.fstype, flags, &m.options.data.join(","))
+}
+
 /// MOUNT_ATTR_* as the flags of mount(2).
 fn mount_flags(attributes: u64) -> u64 {
     let atime = match attributes & attr::ATIME {

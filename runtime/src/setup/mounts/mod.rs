@@ -124,7 +124,11 @@ impl Mounts {
     ) -> Result<()> {
         let tree = if m.options.remount {
             let place = rootfs.open(&m.destination, OFlags::PATH)?;
-            mount::mount_setattr(&place, false, &m.options.attributes)?;
+            if m.options.bind || !m.options.has_filesystem_options() {
+                mount::mount_setattr(&place, false, &m.options.attributes)?;
+            } else {
+                filesystem::remount(m, &place)?;
+            }
             place
         } else if m.options.bind {
             bind::apply(m, rootfs, outside)?
