@@ -94,7 +94,10 @@ pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Resu
         // With init all of a pid namespace has ended: what is in its cgroup then is not the container's.
         let kill = record.pid == 0 || !record.own_pid_namespace;
         match Hierarchy::open()?.remove(path, kill) {
-            Err(error) if !kill => crate::log::warn(format_args!("{error}: it is left alone")),
+            // A call that failed, though, may succeed the next time, if there is still a record then.
+            Err(error) if !kill && error.errno().is_none() => {
+                crate::log::warn(format_args!("{error}: it is left alone"))
+            }
             other => other?,
         }
     }

@@ -8,7 +8,7 @@ use super::record::{self, Record};
 use super::status::Lock;
 use super::{CgroupDriver, Root, clock, delete};
 use crate::cgroup::{self, Cgroup, Hierarchy};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Point;
 use crate::host::Host;
 use crate::plan::Plan;
@@ -85,8 +85,10 @@ impl<'a> Made<'a> {
                     self.record.cgroup = None;
                 }
                 Err(error) => {
-                    // What is there belongs to somebody else.
-                    self.record.cgroup = None;
+                    if error.kind() == ErrorKind::InvalidState {
+                        // What is there belongs to somebody else.
+                        self.record.cgroup = None;
+                    }
                     return Err(error);
                 }
             }
