@@ -4,7 +4,9 @@
 //! The instants are drawn from the whole duration of each command, which is measured first. `VZRUN_TEST_ROUNDS=1000`
 //! makes the long run, `VZRUN_TEST_SEED` repeats one.
 
-use integration::{Bundle, Call, Container, Dice, Output, Snapshot, differs, rounds, until};
+use integration::{
+    Bundle, Call, Container, Dice, Output, Snapshot, differs, rounds, until, wait_exit,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
@@ -387,6 +389,8 @@ fn of_the_init_while_something_is_done_to_it() {
         sleep(delay);
         let _ = kill_process(init, Signal::KILL);
         let output = running.wait();
+        // The kernel takes its time over the first process of a pid namespace.
+        assert!(wait_exit(init.as_raw_nonzero().get(), LIMIT));
         // An exec ends as its process does, and that dies with init.
         if verb != "exec" || output.code() != Some(137) {
             is_clear(&output);

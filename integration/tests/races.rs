@@ -206,12 +206,13 @@ fn create_and_create() {
 
 #[test]
 fn create_and_delete_by_force() {
+    let died = (1, "container process died before it was ready");
     let late = (1, "the container was deleted while it was being created");
     races(
         nothing,
         verb("create", NO_FLAGS),
         verb("delete", &["--force"]),
-        &[(OK, OK), (late, OK)],
+        &[(OK, OK), (late, OK), (died, OK)],
     );
 }
 

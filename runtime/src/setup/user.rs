@@ -57,12 +57,8 @@ impl User {
         let additional = user.additional_gids().as_deref().unwrap_or_default();
         // The largest number means "leave it as it is" to setresuid(2): the program would run as root.
         let ids = [user.uid(), user.gid()];
-        if ids
-            .iter()
-            .chain(additional)
-            .any(|id| i32::try_from(*id).is_err())
-        {
-            let text = "process.user: uids and gids must be in range 0-2147483647";
+        if ids.iter().chain(additional).any(|id| *id == u32::MAX) {
+            let text = "process.user: uids and gids must be in range 0-4294967294";
             return Err(Error::config(text));
         }
         if let Some(Mappings { uids, gids }) = mappings {
