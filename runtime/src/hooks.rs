@@ -145,8 +145,9 @@ impl Hooks {
 
     /// The files of [`Hooks::with_output`], as far as they are open.
     pub(crate) fn output(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let files = [&self.stdout.file, &self.stderr.file];
-        files.into_iter().flatten().map(AsFd::as_fd)
+        [&self.stdout, &self.stderr]
+            .into_iter()
+            .flat_map(|output| output.file.as_ref().map(AsFd::as_fd))
     }
 
     /// Whether there is anything to run at this point.
@@ -226,10 +227,8 @@ impl Hooks {
         if exit == Exit::Code(0) {
             return Ok(());
         }
-        let (stdout, stderr) = (stdout.text(), stderr.text());
-        Err(failed(format!(
-            "{exit}, stdout: {stdout}, stderr: {stderr}"
-        )))
+        let (out, err) = (stdout.text(), stderr.text());
+        Err(failed(format!("{exit}, stdout: {out}, stderr: {err}")))
     }
 }
 
@@ -242,10 +241,7 @@ impl Hook {
         let timeout = match hook.timeout() {
             None => None,
             Some(seconds) if seconds > 0 => Some(seconds.unsigned_abs()),
-            Some(seconds) => {
-                let text = format!("timeout {seconds} is not greater than zero");
-                return Err(Error::config(text));
-            }
+            Some(_) => return Err(Error::config("timeout is not greater than zero")),
         };
         let path = string("path", path.as_bytes())?;
         let arguments = match hook.args().as_deref() {
