@@ -15,6 +15,11 @@ use crate::sys::fs::{self, OFlags};
 /// What init of a created container waits at: it reads from it, which blocks until somebody writes.
 pub(super) const FIFO: &str = "exec.fifo";
 
+fn has_stopped() -> Error {
+    let text = "cannot start a container that has stopped";
+    Error::new(ErrorKind::InvalidState, text)
+}
+
 fn already_running() -> Error {
     let text = "cannot start an already running container";
     Error::new(ErrorKind::InvalidState, text)
@@ -41,12 +46,14 @@ impl Container {
                 return Err(super::not_found());
             }
             Status::Stopped => {
-                let text = "cannot start a container that has stopped";
-                return Err(Error::new(ErrorKind::InvalidState, text));
+                return Err(has_stopped());
             }
             Status::Creating | Status::Running | Status::Paused => return Err(already_running()),
         }
-        let init = self.init()?;
+        let init = self.init().map_err(|error| match error.kind() {
+            ErrorKind::NotRunning => has_stopped(),
+            _ => error,
+        })?;
         let notifier = match NotifySocket::from_environment(&self.path()?) {
             Some(socket) => socket.bind()?,
             None => None,
