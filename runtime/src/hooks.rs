@@ -432,11 +432,11 @@ mod tests {
             ),
             (
                 r#"{"poststart": [{"path": "/a", "timeout": 0}]}"#,
-                "poststart hook #0: timeout 0 is not greater than zero",
+                "poststart hook #0: timeout is not greater than zero",
             ),
             (
                 r#"{"poststart": [{"path": "/a", "timeout": -1}]}"#,
-                "poststart hook #0: timeout -1 is not greater than zero",
+                "poststart hook #0: timeout is not greater than zero",
             ),
             (
                 r#"{"prestart": [{"path": "/a", "args": ["a\u0000b"]}]}"#,
