@@ -225,6 +225,10 @@ fn an_odd_umask_is_the_callers_own_business() {
 
 #[test]
 fn a_hostile_environment_changes_nothing() {
+    differs!(
+        Runc | Crun,
+        "runc takes its own variables from anybody, crun gives up over a LISTEN_FDS that is too large"
+    );
     let bundle = Bundle::new();
     bundle.args(&["/probe", "report"]);
     let c = bundle.container();
