@@ -1,8 +1,9 @@
 //! linux.cgroupsPath: where in the hierarchy the container's cgroup is.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::spec;
 use crate::sys::procfs::Procfs;
 
 /// The absolute path in the hierarchy, as runc chooses it with its cgroupfs driver: an absolute cgroupsPath as it is; a
@@ -11,12 +12,12 @@ use crate::sys::procfs::Procfs;
 pub(crate) fn resolve(given: Option<&Path>, id: &str, procfs: &Procfs) -> Result<PathBuf> {
     let given = given.filter(|path| !path.as_os_str().is_empty());
     let path = match given {
-        Some(path) if path.is_absolute() => clean(path),
+        Some(path) if path.is_absolute() => spec::clean_path(path),
         other => {
             let own = of_process(&procfs.read_self("cgroup")?);
             let beside = own.parent().map(Path::to_path_buf).unwrap_or(own);
             // A relative path is cleaned on its own, so that `..` does not lead above.
-            let below = clean(
+            let below = spec::clean_path(
                 Path::new("/")
                     .join(other.unwrap_or(Path::new(id)))
                     .as_path(),
@@ -42,20 +43,6 @@ pub(crate) fn of_process(text: &str) -> PathBuf {
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/")
         .into()
-}
-
-fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => cleaned.push(name),
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            _ => {}
-        }
-    }
-    cleaned
 }
 
 #[cfg(test)]

@@ -54,7 +54,9 @@ impl<'a> Join<'a> {
         let (ours, theirs) = channel::pair()?;
         // Children are born undumpable: a process of the container could look into one that has its pid namespace and
         // not yet anything else of it (CVE-2016-9962).
-        prctl::set_dumpable(staged)?;
+        if !staged {
+            prctl::set_dumpable(false)?;
+        }
         let back = match joins_pid && !staged {
             true => Some(Detour::into_pid_namespace(self.init)?),
             false => None,

@@ -12,7 +12,7 @@ pub(crate) use oci_spec::runtime::*;
 pub(crate) use state::HookState;
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::value::RawValue;
 
@@ -81,4 +81,19 @@ pub(crate) fn load_process(path: &Path) -> Result<Process> {
 fn read_file(path: &Path) -> Result<Vec<u8>> {
     let fd: OwnedFd = fs::open(path, OFlags::RDONLY)?;
     fs::read_to_end(fd, LIMIT).context(|| path.display())
+}
+
+/// A path of the config made absolute, with `.` and `..` taken out by their text, as runc does.
+pub(crate) fn clean_path(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            _ => {}
+        }
+    }
+    cleaned
 }

@@ -6,7 +6,7 @@ mod copy_up;
 mod filesystem;
 
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
@@ -201,7 +201,7 @@ fn plan_one(entry: &spec::Mount, bundle: &Path, container: &IdMappings) -> Resul
             destination.display()
         ));
     }
-    let destination = clean(destination);
+    let destination = spec::clean_path(destination);
     let options = mount_options::parse(entry.options().as_deref().unwrap_or_default())?;
     let fstype = entry.typ().clone().unwrap_or_default();
     if fstype.is_empty() && !options.bind && !options.remount {
@@ -245,21 +245,6 @@ fn plan_one(entry: &spec::Mount, bundle: &Path, container: &IdMappings) -> Resul
     };
     check_inside_proc(&mount)?;
     Ok(mount)
-}
-
-/// Makes the path absolute and takes `.` and `..` out by their text, as runc does.
-fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => cleaned.push(name),
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            _ => {}
-        }
-    }
-    cleaned
 }
 
 /// Only files that tools like lxcfs replace may be mounted over inside /proc, and only a procfs at /proc: anything else
