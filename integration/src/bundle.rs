@@ -1,6 +1,8 @@
 //! A bundle: root filesystem, config.json, and a state root, in a directory of the test's own.
 
-use crate::{Call, Container, Output, default_config, host, rootfs, rootless_config, wait_exit};
+use crate::{
+    Call, CgroupDriver, Container, Output, default_config, host, rootfs, rootless_config, wait_exit,
+};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::chown;
@@ -59,7 +61,10 @@ impl Bundle {
             config: Mutex::new(config),
             user,
         };
-        bundle.change(|_| ());
+        match CgroupDriver::get().default_path(&bundle.id, user.is_some()) {
+            Some(path) => bundle.set("/linux/cgroupsPath", json!(path)),
+            None => bundle.change(|_| ()),
+        }
         bundle
     }
 
@@ -108,9 +113,12 @@ impl Bundle {
         done.run().ok();
     }
 
-    /// A call of the runtime with `--root` and the arguments.
+    /// A call of the runtime with `--root`, the cgroup driver and the arguments.
     pub fn call<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        let call = self.bare_call().arg("--root").arg(self.root());
+        let mut call = self.bare_call().arg("--root").arg(self.root());
+        if CgroupDriver::get() == CgroupDriver::Systemd {
+            call = call.arg("--systemd-cgroup");
+        }
         call.args(args.into_iter().map(|arg| arg.as_ref().to_string()))
     }
 
@@ -256,6 +264,20 @@ impl Bundle {
         let names = dirs.map(|entry| entry.file_name().to_string_lossy().into_owned());
         // A leading dot is a runtime's own business (a cache), not an id.
         names.filter(|name| !name.starts_with('.')).collect()
+    }
+
+    /// A `cgroupsPath` that the harness chose follows the container that is made next: two
+    /// containers cannot have one scope.
+    pub(crate) fn move_default_cgroup(&self, id: &str) {
+        let path = |id: &str| CgroupDriver::get().default_path(id, self.user.is_some());
+        let (Some(first), Some(wanted)) = (path(&self.id), path(id)) else {
+            return;
+        };
+        let config = self.config();
+        let present = config["linux"]["cgroupsPath"].as_str().unwrap_or_default();
+        if present.starts_with(&first) && present != wanted {
+            self.set("/linux/cgroupsPath", json!(wanted));
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Value)) {

@@ -1,7 +1,9 @@
 //! One container of a bundle.
 
 use crate::host::cgroups_left;
-use crate::{Bundle, Call, Kind, Output, Running, Runtime, cgroup_dirs_named, until, wait_exit};
+use crate::{
+    Bundle, Call, Cgroup, Kind, Output, Running, Runtime, cgroup_dirs_named, until, wait_exit,
+};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -44,6 +46,7 @@ impl<'b> Container<'b> {
     pub fn call<S: AsRef<str>>(&self, verb: &str, flags: &[S]) -> Call {
         let mut call = self.bundle.call([verb]);
         if matches!(verb, "create" | "run" | "restore") {
+            self.bundle.move_default_cgroup(&self.id);
             call = call.arg("--bundle").arg(self.bundle.dir());
         }
         call.args(flags.iter().map(AsRef::as_ref)).arg(&self.id)
@@ -195,6 +198,13 @@ impl<'b> Container<'b> {
         let mut dirs = cgroup_dirs_named(&self.id);
         assert_eq!(dirs.len(), 1, "cgroups named {}: {dirs:?}", self.id);
         dirs.remove(0)
+    }
+
+    /// The cgroup that its init is in now, on the host: the container's own, unless the container
+    /// has moved it further down.
+    #[track_caller]
+    pub fn cgroup(&self) -> Cgroup {
+        Cgroup::of_process(self.pid())
     }
 
     fn has_processes(&self) -> bool {

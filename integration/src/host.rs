@@ -121,6 +121,13 @@ fn alive(pid: i32) -> Option<String> {
     Some(head.split_once('(')?.1.to_string())
 }
 
+/// The directories below one, at any depth a cgroup has in a test.
+pub(crate) fn dirs_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk_dirs(dir, 8, &mut |dir| found.push(dir.to_path_buf()));
+    found
+}
+
 fn walk_dirs(dir: &Path, depth: u32, visit: &mut impl FnMut(&Path)) {
     let Ok(entries) = fs::read_dir(dir) else {
         return;

@@ -16,11 +16,16 @@
 //! each test can be proved on the originals first. Where an original rightly differs, the test says
 //! so with [`differs!`], and those lines are the list of differences.
 //!
+//! `VZRUN_TEST_CGROUP_DRIVER` says who makes the cgroups ([`CgroupDriver`]). A test that needs
+//! controllers, or systemd on the host, is in a file `tests/vm_*.rs`: it is run in the VM only, once
+//! with each driver.
+//!
 //! Inside the container runs `/probe`, a static program of this package that prints what it sees as
 //! JSON (`src/bin/probe/`), or one of busybox's applets.
 
 mod bundle;
 mod call;
+mod cgroup;
 mod config;
 mod container;
 mod dice;
@@ -36,6 +41,7 @@ mod wait;
 
 pub use bundle::{Bundle, probe_report, probe_report_of};
 pub use call::{Call, Running};
+pub use cgroup::{Cgroup, CgroupDriver, has_controller};
 pub use config::{default_config, rootless_config};
 pub use container::Container;
 pub use dice::{Dice, rounds};
