@@ -26,9 +26,14 @@ mod spec;
 mod sys;
 
 pub use container::{
-    CgroupDriver, Container, CreateOptions, ExecOptions, Features, Root, RunOptions, SPEC_VERSION,
-    State, Status, create, default_spec, delete, features, list, parse_signal, run,
+    CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, Features, Root, RunOptions,
+    SPEC_VERSION, State, Status, create, default_spec, delete, features, list, parse_signal, run,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use sys::exe::seal as seal_executable;
 pub use sys::process::{Exit, prepare_process};
+
+/// What a container has used: the parts of [`stats::Stats`].
+pub mod stats {
+    pub use crate::cgroup::stats::*;
+}

@@ -4,6 +4,8 @@
 //! hierarchy: they are resolved beneath its mount point.
 
 mod path;
+pub(crate) mod stats;
+mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 pub(crate) use path::{of_process, resolve};
+pub(crate) use watch::{Change, Watch};
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs::{self, OFlags};

@@ -42,7 +42,7 @@ impl Container {
     }
 
     /// Where it had one, its container has been deleted since its status was found out.
-    fn own_cgroup(&self, what: &str, gone: fn() -> Error) -> Result<Cgroup> {
+    pub(super) fn own_cgroup(&self, what: &str, gone: impl Fn() -> Error) -> Result<Cgroup> {
         self.cgroup()?
             .ok_or_else(|| match self.record.cgroup.is_some() {
                 true => gone(),
@@ -60,7 +60,7 @@ fn not_paused() -> Error {
 }
 
 /// A file of a cgroup that has been removed can be neither opened nor written.
-fn or_gone(error: Error, gone: fn() -> Error) -> Error {
+pub(super) fn or_gone(error: Error, gone: impl Fn() -> Error) -> Error {
     match error.errno() {
         Some(Errno::NOENT | Errno::NODEV) => gone(),
         _ => error,

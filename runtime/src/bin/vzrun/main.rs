@@ -2,6 +2,7 @@
 
 mod args;
 mod cmd;
+mod go_duration;
 mod go_flags;
 mod log_sink;
 mod output;

@@ -151,7 +151,7 @@ mod tests {
                 "{help}"
             );
         }
-        for absent in ["update", "events", "checkpoint", "restore"] {
+        for absent in ["update", "checkpoint", "restore"] {
             assert!(!text.contains(absent), "{absent}");
         }
     }

@@ -3,6 +3,7 @@
 mod completion;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -27,6 +28,7 @@ use crate::verb::Verb;
 pub(crate) static VERBS: &[Verb] = &[
     create::VERB,
     delete::VERB,
+    events::VERB,
     exec::VERB,
     kill::VERB,
     list::VERB,
