@@ -11,7 +11,7 @@ help:
 	@echo 'vzrun, an OCI runtime. Targets:'
 	@echo '  make demo       build vzrun, make a bundle and run a container in it (root or not)'
 	@echo '  make build      the static release binary: target/$(TARGET)/release/vzrun'
-	@echo '  make test       unit tests, then the integration tests in a Debian root of their own (root, Debian)'
+	@echo '  make test       unit tests, then the integration tests in a Debian root and in a VM (root, Debian)'
 	@echo '  make test-runc  the same integration tests on runc; also test-crun, test-runc-sid, test-crun-sid'
 	@echo '  make check      format, lints, documentation, layers, licences, file lengths'
 	@echo '  make bench      vzrun, crun, runc and the floor measured side by side (root, Debian)'

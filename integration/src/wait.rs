@@ -1,6 +1,7 @@
 //! Waiting with a bound.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -32,7 +33,9 @@ pub fn wait_exit(pid: i32, limit: Duration) -> bool {
     };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => readable(&fd, limit),
-        Err(rustix::io::Errno::SRCH) => true,
+        Err(Errno::SRCH) => true,
+        // Reaped, but the number is still that of a session (Linux 6.12, no longer in 6.18).
+        Err(Errno::INVAL) => true,
         Err(e) => panic!("pidfd_open({pid:?}): {e}"),
     }
 }

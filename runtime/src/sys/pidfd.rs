@@ -10,8 +10,17 @@ use super::mount::last_errno;
 use crate::error::{Context, Error, Result};
 
 /// pidfd_open(2) (Linux 5.3).
+///
+/// # Errors
+/// ESRCH where there is no such process. Some kernels (6.12 is one) say EINVAL when the process has been reaped but its
+/// number is still that of a session or group; nothing else can be invalid here.
 pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
-    rustix::process::pidfd_open(pid, PidfdFlags::empty()).call(|| format!("pidfd_open({pid})"))
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .map_err(|errno| match errno {
+            Errno::INVAL => Errno::SRCH,
+            other => other,
+        })
+        .call(|| format!("pidfd_open({pid})"))
 }
 
 /// pidfd_send_signal(2) with any signal number, 0 included.
