@@ -5,6 +5,7 @@
 
 mod path;
 pub(crate) mod stats;
+pub(crate) mod systemd;
 mod watch;
 
 use std::ffi::{OsStr, OsString};

@@ -3,11 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::attendance::Attendance;
 use super::made::{Made, record_of};
+use super::record::Driver;
 use super::start::FIFO;
 use super::status::Lock;
 use super::{CgroupDriver, Root};
 use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::Systemd;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::Point;
 use crate::host::Host;
@@ -84,11 +87,6 @@ pub fn run(root: &Root, options: &CreateOptions, run: &RunOptions) -> Result<Exi
 fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> Result<Exit> {
     // Before anything else is opened: a descriptor of ours could be taken for one that the caller forgot to pass.
     let passed_fds = PassedFds::for_init(options.preserve_fds)?;
-    if options.cgroup_driver == CgroupDriver::Systemd {
-        return Err(Error::unsupported(
-            "the systemd cgroup driver is not supported by this version of vzrun",
-        ));
-    }
     let bundle = std::path::absolute(&options.bundle).context(|| "--bundle")?;
     fs::stat(&bundle).map_err(|error| match error.errno() {
         Some(errno) => Error::os(format!("chdir {}", bundle.display()), errno),
@@ -131,6 +129,11 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         None => Some(make_fifo(&directory, &plan)?),
     };
 
+    // It answers while the child is born.
+    let systemd = match &made.record.cgroup_driver {
+        Driver::Systemd(unit) => Some(Systemd::connect(unit)?),
+        _ => None,
+    };
     let waiting = foreground
         .map(|run| Foreground::prepare(!run.no_subreaper))
         .transpose()?;
@@ -141,6 +144,7 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         host: &host,
         procfs: &procfs,
         cgroup: cgroup.as_ref().map(Cgroup::as_fd),
+        cgroup_later: systemd.is_some(),
         cgroup_view: CgroupView {
             mount: made.cgroup_mount.clone(),
             path: made.record.cgroup.clone(),
@@ -152,7 +156,7 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     };
     let mut newborn = birth.fork().context(|| UNABLE)?;
     newborn
-        .serve(&mut |init| made.note(init, &procfs))
+        .serve(&mut Attendance::new(&mut made, &procfs, systemd, &[]))
         .context(|| UNABLE)?;
     made.settle(&plan, &newborn.child)?;
     if let Some(socket) = &options.pidfd_socket {

@@ -1,13 +1,15 @@
 //! `delete`.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::event::Timespec;
 use rustix::io::Errno;
 
-use super::record::{self, Record};
+use super::record::{self, Driver, Record};
 use super::{Container, Root, Status, id};
 use crate::cgroup::Hierarchy;
+use crate::cgroup::systemd::{Systemd, Unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
 use crate::sys::fs;
@@ -93,6 +95,9 @@ pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Resu
     if let Some(path) = &record.cgroup {
         // With init all of a pid namespace has ended: what is in its cgroup then is not the container's.
         let kill = record.pid == 0 || !record.own_pid_namespace;
+        if let Driver::Systemd(unit) = &record.cgroup_driver {
+            stop(unit, path, kill)?;
+        }
         match Hierarchy::open()?.remove(path, kill) {
             // A call that failed, though, may succeed the next time, if there is still a record then.
             Err(error) if !kill && error.errno().is_none() => {
@@ -113,6 +118,23 @@ pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Resu
     if let Some(hooks) = hooks {
         let state = record.hook_state().json("stopped", 0);
         hooks.run_all_ignoring_failures(Point::Poststop, &state);
+    }
+    Ok(())
+}
+
+/// Has systemd stop the container's scope. Where that does not work the cgroup is removed all the same.
+fn stop(unit: &Unit, path: &Path, kill: bool) -> Result<()> {
+    // systemd removes the cgroup of a unit before it forgets the unit, and is done with both before it listens again.
+    let Some(cgroup) = Hierarchy::open()?.find(path)? else {
+        return Ok(());
+    };
+    if kill {
+        // It would ask them first, and give them time.
+        cgroup.kill()?;
+    }
+    drop(cgroup);
+    if let Err(error) = Systemd::connect(unit).and_then(Systemd::stop) {
+        crate::log::warn(format_args!("{error}"));
     }
     Ok(())
 }

@@ -148,7 +148,7 @@ impl Container {
             console_socket,
         };
         let mut newborn = join.fork().map_err(because)?;
-        newborn.serve(&mut |_| Ok(())).map_err(because)?;
+        newborn.serve(&mut ()).map_err(because)?;
         if let Some(socket) = &options.pidfd_socket {
             pidfd_socket::send(
                 socket,

@@ -4,9 +4,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::create::CreateOptions;
-use super::record::{self, Record};
+use super::record::{self, Driver, Record};
 use super::status::Lock;
 use super::{CgroupDriver, Root, clock, delete};
+use crate::cgroup::systemd::{Bus, Unit};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Point;
@@ -52,8 +53,20 @@ impl<'a> Made<'a> {
         host: &Host,
         procfs: &Procfs,
     ) -> Result<()> {
-        let wanted = options.cgroup_driver != CgroupDriver::Disabled;
-        let hierarchy = wanted.then(Hierarchy::open).transpose();
+        self.record.cgroup_driver = match options.cgroup_driver {
+            CgroupDriver::Cgroupfs => Driver::Cgroupfs,
+            CgroupDriver::Systemd => {
+                let bus = if host.rootless {
+                    Bus::User
+                } else {
+                    Bus::System
+                };
+                Driver::Systemd(Unit::plan(cgroups_path, &options.id, bus)?)
+            }
+            CgroupDriver::Disabled => Driver::Disabled,
+        };
+        let by_hand = matches!(self.record.cgroup_driver, Driver::Cgroupfs);
+        let hierarchy = by_hand.then(Hierarchy::open).transpose();
         let hierarchy = match hierarchy {
             Err(error) if host.rootless => {
                 crate::log::debug(format_args!("no cgroup: {error}"));
@@ -104,7 +117,24 @@ impl<'a> Made<'a> {
         self.record.pid = init.pid.as_raw_nonzero().get();
         let stat = procfs.look(self.record.pid)?;
         self.record.start_time = stat.map_or(0, |stat| stat.start_time);
-        self.record.write(self.directory)
+        match self.record.cgroup_driver {
+            // Written when the cgroup is known.
+            Driver::Systemd(_) => Ok(()),
+            _ => self.record.write(self.directory),
+        }
+    }
+
+    /// systemd has made the cgroup. That is put down at once, so that it is found and stopped should vzrun be killed; the
+    /// container's init stays out of it until that is ready.
+    pub(super) fn note_cgroup(&mut self, path: &Path) -> Result<()> {
+        self.record.cgroup = Some(path.to_owned());
+        let pid = std::mem::replace(&mut self.record.pid, 0);
+        let written = self
+            .record
+            .write(self.directory)
+            .and_then(|()| Record::publish(self.directory));
+        self.record.pid = pid;
+        written.and_then(|()| self.record.write(self.directory))
     }
 
     /// The container's init is ready: the record takes its place.
@@ -178,6 +208,7 @@ pub(super) fn record_of(
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
         cgroup: None,
+        cgroup_driver: Driver::default(),
         namespaces: plan.namespaces.all(),
         own_pid_namespace: plan.namespaces.is_new(kind::PID),
         no_new_keyring: options.no_new_keyring,

@@ -1,5 +1,6 @@
 //! What a front-end holds: the state directory and the containers in it, and a file per verb.
 
+mod attendance;
 mod clock;
 mod create;
 mod default_spec;

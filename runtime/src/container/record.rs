@@ -9,6 +9,7 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::cgroup::systemd;
 use crate::error::{Context, Error, Result};
 use crate::setup::intel_rdt;
 use crate::spec;
@@ -18,6 +19,19 @@ const NAME: &str = "state.json";
 const NEW_NAME: &str = "state.json.new";
 /// More than comes of the largest config.json that is accepted, with its annotations a second time.
 const LIMIT: u64 = 80 << 20;
+
+/// Who made a container's cgroup.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Driver {
+    /// vzrun, in cgroupfs.
+    #[default]
+    Cgroupfs,
+    /// systemd, as that of this unit.
+    Systemd(systemd::Unit),
+    /// Nobody: the container has none of its own.
+    Disabled,
+}
 
 /// The facts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +51,9 @@ pub(super) struct Record {
     pub(super) annotations: BTreeMap<String, String>,
     /// Its cgroup below the root of the hierarchy.
     pub(super) cgroup: Option<PathBuf>,
+    /// Who made the cgroup, and so who removes it.
+    #[serde(default)]
+    pub(super) cgroup_driver: Driver,
     /// CLONE_NEW* of the namespaces that it does not share with its creator.
     pub(super) namespaces: u64,
     /// It has a pid namespace of its own: with init, all of it ends.
@@ -91,6 +108,7 @@ impl Record {
             oci_version: String::new(),
             annotations: BTreeMap::new(),
             cgroup: found.cgroup,
+            cgroup_driver: found.cgroup_driver,
             namespaces: 0,
             own_pid_namespace: false,
             no_new_keyring: false,
@@ -145,6 +163,7 @@ struct Salvaged {
     pid: i32,
     start_time: u64,
     cgroup: Option<PathBuf>,
+    cgroup_driver: Driver,
 }
 
 impl<'de> Visitor<'de> for &mut Salvaged {
@@ -163,6 +182,9 @@ impl<'de> Visitor<'de> for &mut Salvaged {
                     self.pid = pid.unwrap_or(0);
                 }
                 "startTime" => self.start_time = value.as_u64().unwrap_or(0),
+                "cgroupDriver" => {
+                    self.cgroup_driver = serde_json::from_value(value).unwrap_or_default();
+                }
                 "cgroup" => self.cgroup = value.as_str().map(PathBuf::from),
                 _ => {}
             }

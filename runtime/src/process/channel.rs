@@ -7,6 +7,8 @@
 //!                                 <--      Go
 //!            NetDevices           -->      moves the devices into init's network namespace
 //!                                 <--      Go with their addresses
+//!            Cgroup               -->      waits until the process is in its cgroup
+//!                                 <--      Go with the cgroup's path
 //!            RuntimeHooks         -->      runs prestart and createRuntime hooks
 //!                                 <--      Go
 //!            Console + master     -->      passes it on to the console socket, or keeps it
@@ -32,6 +34,8 @@ pub(super) enum Request {
     Stage(i32),
     MapIds,
     NetDevices,
+    /// Only where the child was not born in its cgroup.
+    Cgroup,
     RuntimeHooks,
     /// Comes with the master of the terminal.
     Console,
@@ -49,6 +53,7 @@ impl Request {
             Request::Stage(pid) => [b"S", &pid.to_ne_bytes()[..]].concat(),
             Request::MapIds => vec![b'M'],
             Request::NetDevices => vec![b'N'],
+            Request::Cgroup => vec![b'G'],
             Request::RuntimeHooks => vec![b'H'],
             Request::Console => vec![b'C'],
             Request::Ready => vec![b'R'],
@@ -64,6 +69,7 @@ impl Request {
             [b'S', pid @ ..] => Some(Request::Stage(i32::from_ne_bytes(pid.try_into().ok()?))),
             [b'M'] => Some(Request::MapIds),
             [b'N'] => Some(Request::NetDevices),
+            [b'G'] => Some(Request::Cgroup),
             [b'H'] => Some(Request::RuntimeHooks),
             [b'C'] => Some(Request::Console),
             [b'R'] => Some(Request::Ready),
@@ -156,6 +162,7 @@ mod tests {
             Request::Stage(4711),
             Request::MapIds,
             Request::NetDevices,
+            Request::Cgroup,
             Request::RuntimeHooks,
             Request::Console,
             Request::Ready,

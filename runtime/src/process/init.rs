@@ -1,8 +1,9 @@
 //! The container's first process, from its birth to its program: one straight line. Each step says why it stands where
 //! it does.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 
 use rustix::io::Errno;
 
@@ -12,6 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::hooks::Point;
 use crate::setup::console::Console;
 use crate::setup::environment::Environment;
+use crate::setup::mounts::CgroupView;
 use crate::setup::namespaces::{self, Stage, kind};
 use crate::setup::net_devices::Moved;
 use crate::setup::rootfs::Rootfs;
@@ -111,10 +113,6 @@ fn set_up(
         // With full rights over the host's limits; in a user namespace the parent has done it.
         plan.process.rlimits.raise(None)?;
     }
-    if plan.namespaces.is_new(kind::CGROUP) {
-        // Its root is the cgroup that this process was born into.
-        namespace::unshare(kind::CGROUP)?;
-    }
     process::setsid()?;
     // New keys carry the label, so the label comes before the keyring.
     plan.process.lsm.apply_to_keys(procfs)?;
@@ -138,9 +136,16 @@ fn set_up(
         (here, _) => here?,
     };
     let rootfs = plan.rootfs.attach(tree)?;
+    let mut place = Place {
+        birth,
+        channel,
+        found: None,
+    };
     let finish = plan
         .mounts
-        .apply(&rootfs, outside.mounts, &birth.cgroup_view)?;
+        .apply(&rootfs, outside.mounts, &mut || place.settle())?;
+    // The hooks need it, and what they start is to be in it.
+    place.settle()?;
     if let Some(devices) = &plan.devices {
         devices.apply(&rootfs)?;
     }
@@ -170,6 +175,31 @@ fn set_up(
     plan.process.become_user(procfs)?;
     let path = plan.process.find_executable(&environment)?;
     Ok((environment, path))
+}
+
+/// The container's cgroup, as late as it goes: where it is not made by vzrun, the wait for it is over by then.
+struct Place<'a> {
+    birth: &'a Birth<'a>,
+    channel: &'a ChildEnd,
+    found: Option<CgroupView>,
+}
+
+impl Place<'_> {
+    /// Waits until this process is in its cgroup, and makes that the root of its cgroup namespace.
+    fn settle(&mut self) -> Result<CgroupView> {
+        if let Some(view) = &self.found {
+            return Ok(view.clone());
+        }
+        let mut view = self.birth.cgroup_view.clone();
+        if self.birth.cgroup_later {
+            let path = self.channel.call(&Request::Cgroup)?;
+            view.path = Some(OsString::from_vec(path).into());
+        }
+        if self.birth.plan.namespaces.is_new(kind::CGROUP) {
+            namespace::unshare(kind::CGROUP)?;
+        }
+        Ok(self.found.insert(view).clone())
+    }
 }
 
 /// In a new or joined user namespace: its root.

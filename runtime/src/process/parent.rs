@@ -1,6 +1,8 @@
 //! The parent's side of a birth: forks, and serves the child until it is ready.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -31,6 +33,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) procfs: &'a Procfs,
     /// Where the child is born; `None`: where the caller is.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// The child is moved to its cgroup while it works ([`Caller::cgroup`]).
+    pub(crate) cgroup_later: bool,
     pub(crate) cgroup_view: CgroupView,
     /// What hooks are told.
     pub(crate) state: &'a HookState,
@@ -56,6 +60,23 @@ pub(super) enum Duties<'a> {
     /// One that joins a container.
     Exec(Join<'a>),
 }
+
+/// What the caller has to do for a birth, while the child is busy with its own.
+pub(crate) trait Caller {
+    /// The process is there, and has not asked for anything yet.
+    fn born(&mut self, _child: &Child) -> Result<()> {
+        Ok(())
+    }
+
+    /// The process goes no further before it is in its cgroup: waits for that, and tells where it is. Only called where
+    /// [`Birth::cgroup_later`] is set.
+    fn cgroup(&mut self) -> Result<PathBuf> {
+        Err(Error::new(ErrorKind::Process, "the child has its cgroup"))
+    }
+}
+
+/// A caller that has nothing to do.
+impl Caller for () {}
 
 /// A child that lives and may have questions.
 pub(crate) struct Newborn<'a> {
@@ -140,11 +161,9 @@ impl<'a> Newborn<'a> {
     ///
     /// # Errors
     /// What the child reports, or how it died; it is gone and reaped then.
-    ///
-    /// `meanwhile` is the caller's own work with the process, done while that is busy with its.
-    pub(crate) fn serve(&mut self, meanwhile: &mut dyn FnMut(&Child) -> Result<()>) -> Result<()> {
+    pub(crate) fn serve(&mut self, caller: &mut dyn Caller) -> Result<()> {
         if !self.staged {
-            self.prepare(meanwhile)?;
+            self.prepare(caller)?;
         }
         loop {
             let Some((request, fd)) = self.channel.receive()? else {
@@ -152,7 +171,7 @@ impl<'a> Newborn<'a> {
             };
             match (request, &self.duties) {
                 (Request::Failed(text), _) => return Err(Error::new(ErrorKind::Process, text)),
-                (Request::Stage(pid), _) if self.staged => self.adopt(pid, meanwhile)?,
+                (Request::Stage(pid), _) if self.staged => self.adopt(pid, caller)?,
                 (
                     Request::MapIds,
                     Duties::Init(Birth {
@@ -164,6 +183,10 @@ impl<'a> Newborn<'a> {
                 }
                 (Request::NetDevices, Duties::Init(birth)) => {
                     self.answer(&self.move_net_devices(birth)?)?;
+                }
+                (Request::Cgroup, Duties::Init(birth)) if birth.cgroup_later => {
+                    let path = caller.cgroup()?;
+                    self.answer(path.as_os_str().as_bytes())?;
                 }
                 (Request::RuntimeHooks, Duties::Init(birth)) => {
                     self.run_hooks(birth)?;
@@ -214,7 +237,7 @@ impl<'a> Newborn<'a> {
     }
 
     /// What only the parent may do to the process, done while that is busy with its own.
-    fn prepare(&self, meanwhile: &mut dyn FnMut(&Child) -> Result<()>) -> Result<()> {
+    fn prepare(&self, caller: &mut dyn Caller) -> Result<()> {
         let (process, procfs, raise) = match &self.duties {
             // In its user namespace it cannot raise a limit of the host any more.
             Duties::Init(birth) => (
@@ -231,13 +254,13 @@ impl<'a> Newborn<'a> {
         if !by_itself {
             process.oom_score_adj.apply(procfs, self.child.pid)?;
         }
-        meanwhile(&self.child)?;
+        caller.born(&self.child)?;
         exe::release();
         Ok(())
     }
 
     /// The stage has made the process proper, as our child, and ends.
-    fn adopt(&mut self, pid: i32, meanwhile: &mut dyn FnMut(&Child) -> Result<()>) -> Result<()> {
+    fn adopt(&mut self, pid: i32, caller: &mut dyn Caller) -> Result<()> {
         let pid = Pid::from_raw(pid)
             .ok_or_else(|| Error::new(ErrorKind::Process, "the stage named no process"))?;
         // It is our child and not reaped, so its number is still its own.
@@ -248,7 +271,7 @@ impl<'a> Newborn<'a> {
         let stage = std::mem::replace(&mut self.child, proper);
         self.staged = false;
         process::wait(&stage.pidfd)?;
-        self.prepare(meanwhile)
+        self.prepare(caller)
     }
 
     fn move_net_devices(&self, birth: &Birth<'_>) -> Result<Vec<u8>> {

@@ -10,6 +10,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
+use rustix::io::Errno;
+
+use super::poll::Moved;
 use crate::error::{Context, Result};
 
 /// socketpair(2) of SOCK_SEQPACKET, close-on-exec: messages keep their borders, and the end of one side is seen.
@@ -33,6 +36,31 @@ pub(crate) fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd> {
     rustix::io::retry_on_intr(|| net::connect(&socket, &address))
         .call(|| format!("connect({path:?})"))?;
     Ok(socket)
+}
+
+/// A connected stream socket of the abstract namespace (unix(7)).
+pub(crate) fn connect_abstract(name: &[u8]) -> Result<OwnedFd> {
+    let socket = net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .call(|| "socket(AF_UNIX)")?;
+    let call = || format!("connect(\"@{}\")", String::from_utf8_lossy(name));
+    let address = SocketAddrUnix::new_abstract_name(name).call(call)?;
+    rustix::io::retry_on_intr(|| net::connect(&socket, &address)).call(call)?;
+    Ok(socket)
+}
+
+/// send(2) of as much as goes without a signal, should the other side be gone.
+pub(crate) fn send_some(socket: impl AsFd, bytes: &[u8]) -> Result<Moved> {
+    match rustix::io::retry_on_intr(|| net::send(&socket, bytes, SendFlags::NOSIGNAL)) {
+        Ok(n) => Ok(Moved::Bytes(n)),
+        Err(Errno::AGAIN) => Ok(Moved::Later),
+        Err(Errno::PIPE | Errno::CONNRESET) => Ok(Moved::End),
+        Err(errno) => Err(errno).call(|| format!("send({} bytes)", bytes.len())),
+    }
 }
 
 /// sendmsg(2) of one message with these descriptors.

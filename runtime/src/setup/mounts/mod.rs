@@ -103,7 +103,7 @@ impl Mounts {
         &self,
         rootfs: &Rootfs,
         mut opened: Opened,
-        cgroup: &CgroupView,
+        cgroup: CgroupPlace<'_>,
     ) -> Result<Finish> {
         let mut finish = Finish(Vec::new());
         for (index, m) in self.list.iter().enumerate() {
@@ -119,7 +119,7 @@ impl Mounts {
         m: &Mount,
         rootfs: &Rootfs,
         outside: Option<OwnedFd>,
-        cgroup: &CgroupView,
+        cgroup: CgroupPlace<'_>,
         finish: &mut Finish,
     ) -> Result<()> {
         let tree = if m.options.remount {
@@ -133,7 +133,7 @@ impl Mounts {
         } else if m.options.bind {
             bind::apply(m, rootfs, outside)?
         } else if m.fstype == "cgroup" || m.fstype == "cgroup2" {
-            cgroup::apply(m, rootfs, cgroup, self.cgroup_namespace)?
+            cgroup::apply(m, rootfs, &cgroup()?, self.cgroup_namespace)?
         } else {
             filesystem::apply(m, rootfs, self.label.as_ref(), finish)?
         };
@@ -152,13 +152,16 @@ impl Mounts {
 }
 
 /// Where the container's cgroup is to be seen, for a mount of type `cgroup`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct CgroupView {
     /// The mount point of cgroup2 on the host.
     pub(crate) mount: PathBuf,
     /// The container's cgroup below it.
     pub(crate) path: Option<PathBuf>,
 }
+
+/// Finds that out, which may take a wait: so it is asked only by the mount that needs it.
+pub(crate) type CgroupPlace<'a> = &'a mut dyn FnMut() -> Result<CgroupView>;
 
 /// Mounts that become read-only at the end, so that places for other mounts could be made in them.
 #[derive(Debug)]
