@@ -3,6 +3,7 @@
 //! A cgroup is reached by a path only once; from then on through its directory's descriptor. Paths cannot leave the
 //! hierarchy: they are resolved beneath its mount point.
 
+mod devices;
 mod path;
 pub(crate) mod stats;
 pub(crate) mod systemd;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+pub(crate) use devices::DeviceRules;
 pub(crate) use path::{of_process, resolve};
 pub(crate) use watch::{Change, Watch};
 

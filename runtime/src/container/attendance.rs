@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::made::Made;
 use crate::cgroup::systemd::{Property, Starting, Systemd};
-use crate::cgroup::{self, Hierarchy, systemd};
+use crate::cgroup::{self, Cgroup, Hierarchy, systemd};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::plan::Plan;
 use crate::process::parent::Caller;
 use crate::sys::fork::Child;
 use crate::sys::procfs::Procfs;
@@ -15,6 +17,35 @@ pub(super) struct Attendance<'m, 'a> {
     made: &'m mut Made<'a>,
     procfs: &'m Procfs,
     scope: Scope<'m>,
+    boundaries: Boundaries<'m>,
+}
+
+/// What the container is kept within.
+pub(super) struct Boundaries<'m> {
+    pub(super) plan: &'m Plan,
+    pub(super) host: &'m Host,
+    /// The cgroup that it was born into.
+    pub(super) cgroup: Option<&'m Cgroup>,
+}
+
+impl Boundaries<'_> {
+    /// Which devices may be used.
+    fn limit_devices(&self, cgroup: &Cgroup) -> Result<()> {
+        match self.plan.device_rules.apply(cgroup) {
+            // Who has no power over the host cannot set that; nor is there a device that it may use and the container
+            // may not.
+            Err(error) if self.host.rootless || self.host.in_user_namespace => {
+                crate::log::debug(format_args!("no device rules: {error}"));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Init itself may mount a file system from a device that is not for the container's processes to use.
+    fn devices_come_late(&self) -> bool {
+        self.plan.mounts.may_open_devices()
+    }
 }
 
 /// How far systemd is with the container's scope.
@@ -32,6 +63,7 @@ impl<'m, 'a> Attendance<'m, 'a> {
         procfs: &'m Procfs,
         systemd: Option<Systemd>,
         properties: &'m [Property],
+        boundaries: Boundaries<'m>,
     ) -> Attendance<'m, 'a> {
         let scope = match systemd {
             Some(systemd) => Scope::Connected(systemd, properties),
@@ -41,6 +73,7 @@ impl<'m, 'a> Attendance<'m, 'a> {
             made,
             procfs,
             scope,
+            boundaries,
         }
     }
 }
@@ -53,7 +86,13 @@ impl Caller for Attendance<'_, '_> {
             let pid = child.pid.as_raw_nonzero().get().cast_unsigned();
             self.scope = Scope::Starting(systemd.start(&self.made.record.id, pid, properties)?);
         }
-        self.made.note(child, self.procfs)
+        self.made.note(child, self.procfs)?;
+        match self.boundaries.cgroup {
+            Some(cgroup) if !self.boundaries.devices_come_late() => {
+                self.boundaries.limit_devices(cgroup)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn cgroup(&mut self) -> Result<PathBuf> {
@@ -75,8 +114,21 @@ impl Caller for Attendance<'_, '_> {
                 format!("the unit {:?} is gone", unit.name),
             )
         };
-        self.made.cgroup = Some(found.ok_or_else(gone)?);
+        let cgroup = found.ok_or_else(gone)?;
+        if !self.boundaries.devices_come_late() {
+            self.boundaries.limit_devices(&cgroup)?;
+        }
+        self.made.cgroup = Some(cgroup);
         self.made.note_cgroup(&path)?;
         Ok(path)
+    }
+
+    fn mounted(&mut self) -> Result<()> {
+        match self.boundaries.cgroup.or(self.made.cgroup.as_ref()) {
+            Some(cgroup) if self.boundaries.devices_come_late() => {
+                self.boundaries.limit_devices(cgroup)
+            }
+            _ => Ok(()),
+        }
     }
 }

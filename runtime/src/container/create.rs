@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::attendance::Attendance;
+use super::attendance::{Attendance, Boundaries};
 use super::made::{Made, record_of};
 use super::record::Driver;
 use super::start::FIFO;
@@ -156,7 +156,17 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     };
     let mut newborn = birth.fork().context(|| UNABLE)?;
     newborn
-        .serve(&mut Attendance::new(&mut made, &procfs, systemd, &[]))
+        .serve(&mut Attendance::new(
+            &mut made,
+            &procfs,
+            systemd,
+            &[],
+            Boundaries {
+                plan: &plan,
+                host: &host,
+                cgroup: cgroup.as_ref(),
+            },
+        ))
         .context(|| UNABLE)?;
     made.settle(&plan, &newborn.child)?;
     if let Some(socket) = &options.pidfd_socket {

@@ -7,6 +7,7 @@ mod process;
 
 use std::path::Path;
 
+use crate::cgroup::DeviceRules;
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::host::Host;
@@ -54,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) mounts: Mounts,
     /// `None`: /dev is the host's.
     pub(crate) devices: Option<Devices>,
+    /// Which nodes may be used, whoever has made them.
+    pub(crate) device_rules: DeviceRules,
     pub(crate) protected_paths: ProtectedPaths,
     pub(crate) sysctl: Sysctl,
     pub(crate) personality: Personality,
@@ -106,6 +109,7 @@ impl Plan {
             rootfs: RootfsPlan::plan(spec, options.bundle, options.no_pivot)?,
             devices: (!mounts.binds_dev()).then_some(devices),
             mounts,
+            device_rules: DeviceRules::plan(linux)?,
             protected_paths: ProtectedPaths::plan(Some(linux)),
             sysctl: Sysctl::plan(linux.sysctl().as_ref(), view)?,
             personality: Personality::plan(linux.personality().as_ref()),
@@ -143,8 +147,7 @@ fn check_mappings(namespaces: &Namespaces, mappings: &IdMappings, host: &Host) -
     Ok(())
 }
 
-/// What later versions bring. An empty set of limits, or a list of devices alone, may pass: the first asks for nothing,
-/// and every config has the second.
+/// What later versions bring. An empty set of limits may pass: it asks for nothing.
 fn refuse_unsupported(linux: &spec::Linux) -> Result<()> {
     let refuse = |name: &str| {
         Err(Error::unsupported(format!(

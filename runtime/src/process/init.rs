@@ -150,7 +150,13 @@ fn set_up(
         devices.apply(&rootfs)?;
     }
     // The hooks see the mounts, and may still change the root: it is made read-only after them.
-    if plan.hooks.has(Point::Prestart) || plan.hooks.has(Point::CreateRuntime) {
+    // The answer also says that this cgroup has all its limits, for the createContainer hooks are in it.
+    let hooks = [
+        Point::Prestart,
+        Point::CreateRuntime,
+        Point::CreateContainer,
+    ];
+    if hooks.iter().any(|point| plan.hooks.has(*point)) || plan.mounts.may_open_devices() {
         channel.call(&Request::RuntimeHooks)?;
     }
     if plan.hooks.has(Point::CreateContainer) {

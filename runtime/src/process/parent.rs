@@ -73,6 +73,12 @@ pub(crate) trait Caller {
     fn cgroup(&mut self) -> Result<PathBuf> {
         Err(Error::new(ErrorKind::Process, "the child has its cgroup"))
     }
+
+    /// The file systems are mounted, and hooks come next. Only called where there are hooks, or where
+    /// [`crate::setup::mounts::Mounts::may_open_devices`].
+    fn mounted(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A caller that has nothing to do.
@@ -189,6 +195,7 @@ impl<'a> Newborn<'a> {
                     self.answer(path.as_os_str().as_bytes())?;
                 }
                 (Request::RuntimeHooks, Duties::Init(birth)) => {
+                    caller.mounted()?;
                     self.run_hooks(birth)?;
                     self.answer(&[])?;
                 }

@@ -3,6 +3,7 @@
 //! A wrapper has the kernel's name for the call, takes and gives typed descriptors, and on failure prints the call as
 //! strace would. What rustix has goes through rustix, the rest through libc: one way per call.
 
+pub(crate) mod bpf;
 pub(crate) mod datagram;
 pub(crate) mod exe;
 pub(crate) mod fork;

@@ -3,7 +3,7 @@
 use libc::{c_char, c_int, c_long, c_ulong};
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 
 /// Rust's own start would ignore SIGPIPE and reopen closed stdio, and so hide what the runtime set.
 // SAFETY: the C library calls `main` once; no other function of this name is linked in.
@@ -242,11 +242,43 @@ pub(crate) fn mtu(name: &str) -> Option<i32> {
 /// Any call of up to six numbers, for what an attack would try. The error as the kernel gives it.
 pub(crate) fn raw_syscall(number: i64, args: [i64; 6]) -> Result<i64, rustix::io::Errno> {
     let [a, b, c, d, e, f] = args;
-    // SAFETY: only what the tests ask for; a pointer argument they can only give as 0.
+    // SAFETY: only what the tests ask for; a pointer argument they can only give as 0, and those of this file are of
+    // memory that lives during the call.
     let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     if result >= 0 {
         return Ok(result);
     }
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
     Err(rustix::io::Errno::from_raw_os_error(errno))
+}
+
+/// The ids of the programs that decide on devices for a cgroup: bpf(2) with BPF_PROG_QUERY.
+pub(crate) fn device_programs(cgroup: &std::fs::File) -> Result<Vec<u32>, rustix::io::Errno> {
+    const PROG_QUERY: i64 = 16;
+    const CGROUP_DEVICE: u32 = 6;
+    let mut ids = [0u32; 64];
+    let pointer = ids.as_mut_ptr() as u64;
+    // target_fd, attach_type, query_flags, attach_flags, prog_ids (two words), prog_cnt
+    let mut query = [
+        cgroup.as_raw_fd().cast_unsigned(),
+        CGROUP_DEVICE,
+        0,
+        0,
+        pointer as u32,
+        (pointer >> 32) as u32,
+        ids.len() as u32,
+    ];
+    let size = size_of_val(&query) as i64;
+    let address = query.as_mut_ptr() as i64;
+    raw_syscall(libc::SYS_bpf, [PROG_QUERY, address, size, 0, 0, 0])?;
+    Ok(ids[..ids.len().min(query[6] as usize)].to_vec())
+}
+
+/// Whether there is a program of this id: bpf(2) with BPF_PROG_GET_FD_BY_ID.
+pub(crate) fn is_program(id: u32) -> bool {
+    const PROG_GET_FD_BY_ID: i64 = 13;
+    let mut by_id = [id, 0, 0];
+    let size = size_of_val(&by_id) as i64;
+    let address = by_id.as_mut_ptr() as i64;
+    raw_syscall(libc::SYS_bpf, [PROG_GET_FD_BY_ID, address, size, 0, 0, 0]).is_ok()
 }

@@ -17,6 +17,8 @@
 //! `probe statfs FILE...`             JSON: filesystem type, flags, size
 //! `probe list DIR...`                JSON: sorted names
 //! `probe try WHAT [ARGS...]`         prints "ok" or the error's name; see `attempt.rs`
+//! `probe device-programs DIR`        JSON: the ids of the device programs of a cgroup
+//! `probe is-program ID`              whether there is one of this id: prints true or false
 //! `probe listen-fds`                 JSON: LISTEN_* and open fds
 //! `probe notify TEXT...`             sends each to $NOTIFY_SOCKET
 //! `probe hook FILE [exit CODE | sleep SECONDS]`   appends stdin, env, namespaces ... as a JSON line
@@ -79,6 +81,10 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["statfs", files @ ..] => say_each(files, system::statfs),
         ["list", dirs @ ..] => say_each(dirs, system::list),
         ["try", what @ ..] => println!("{}", attempt::attempt(what)),
+        ["device-programs", dir] => {
+            say(&json!(kernel::device_programs(&fs::File::open(dir)?)?));
+        }
+        ["is-program", id] => say(&json!(kernel::is_program(id.parse()?))),
         ["listen-fds"] => say(&json!({
             "env": report::environment().iter().filter(|v| v.starts_with("LISTEN_")).collect::<Vec<_>>(),
             "pid": std::process::id(),

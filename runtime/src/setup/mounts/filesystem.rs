@@ -16,6 +16,11 @@ use crate::sys::mount::{self, FsContext, attr};
 /// may be longer than the 255 bytes that fsconfig(2) takes (overlay), and their read-only flag is one of the device.
 const WITHOUT_DEVICE: [&str; 5] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue"];
 
+/// Whether its source may be a block device.
+pub(super) fn is_on_device(fstype: &str) -> bool {
+    !WITHOUT_DEVICE.contains(&fstype) && !matches!(fstype, "overlay" | "cgroup" | "cgroup2")
+}
+
 /// Mounts it and gives a descriptor of the mount.
 pub(super) fn apply(
     m: &Mount,

@@ -75,6 +75,14 @@ impl Mounts {
             .any(|m| m.options.bind && m.destination == Path::new("/dev"))
     }
 
+    /// Whether one of them may be of a file system on a block device, which the kernel lets init open only where the
+    /// device rules do.
+    pub(crate) fn may_open_devices(&self) -> bool {
+        self.list.iter().any(|m| {
+            !m.options.bind && m.source.starts_with("/") && filesystem::is_on_device(&m.fstype)
+        })
+    }
+
     /// Opens, in the parent, what the child cannot: id-mapped sources always, and every source of a bind mount where
     /// the child's root will be an ordinary user of the host, who may not get there.
     pub(crate) fn open_outside(
