@@ -1,7 +1,9 @@
 //! delete: what may be deleted, and that nothing is left then.
 
-use integration::{Bundle, differs, json, wait_exit};
+use integration::{Bundle, differs, json, until, wait_exit};
 use std::fs;
+use std::process::Command;
+use std::time::Duration;
 
 const NO_FLAGS: &[&str] = &[];
 
@@ -137,6 +139,74 @@ fn a_process_in_a_group_below_goes_too() {
     );
     c.delete_force().ok();
     assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
+#[test]
+fn many_and_deep_groups_go_too() {
+    let bundle = Bundle::new();
+    let c = bundle.container();
+    c.run_detached();
+    let mut dir = c.cgroup_dir();
+    for level in 0..60 {
+        dir.push(format!("level-{level}-{}", "x".repeat(40)));
+        fs::create_dir(&dir).unwrap();
+    }
+    for n in 0..200 {
+        fs::create_dir(c.cgroup_dir().join(format!("sibling-{n}"))).unwrap();
+    }
+    let output = c.delete_force().ok();
+    assert!(
+        output.elapsed < Duration::from_secs(10),
+        "{:?}",
+        output.elapsed
+    );
+    assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
+#[test]
+fn frozen_groups_go_too() {
+    let bundle = Bundle::new();
+    let c = bundle.container();
+    c.run_detached();
+    let sub = c.cgroup_dir().join("one/two");
+    fs::create_dir_all(&sub).unwrap();
+    c.exec_with(&["-d", "--cgroup", "one/two"], &["/probe", "pause"])
+        .ok();
+    fs::write(sub.join("cgroup.freeze"), "1").unwrap();
+    c.delete_force().ok();
+    assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
+/// With init all of a pid namespace has ended: what is in the cgroup then is somebody else's.
+#[test]
+fn a_process_of_somebody_else_in_the_cgroup_does_not_make_it_hang() {
+    differs!(Crun, "kills it");
+    let bundle = Bundle::new();
+    let c = bundle.container();
+    c.run_detached();
+    let sub = c.cgroup_dir().join("sub");
+    fs::create_dir(&sub).unwrap();
+    c.kill("KILL").ok();
+    c.wait_stopped();
+    let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
+    fs::write(sub.join("cgroup.procs"), other.id().to_string()).unwrap();
+    let output = c.delete();
+    let alive = other.try_wait().unwrap().is_none();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(
+        output.elapsed < Duration::from_secs(20),
+        "{}",
+        output.describe()
+    );
+    assert!(alive, "it was killed: {}", output.describe());
+    for dir in [sub.as_path(), sub.parent().unwrap()] {
+        // The kernel calls it busy for a moment longer.
+        until("the cgroup to go", || match fs::remove_dir(dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => None,
+            _ => Some(()),
+        });
+    }
 }
 
 #[test]

@@ -201,6 +201,54 @@ fn kill_thaws_a_paused_container() {
 }
 
 #[test]
+fn kill_ends_what_is_frozen_in_groups_below() {
+    for own_pid_namespace in [true, false] {
+        if !own_pid_namespace {
+            differs!(Runc < (1, 2), "only with --all");
+            differs!(Crun, "only with --all");
+        }
+        let bundle = Bundle::new();
+        if !own_pid_namespace {
+            bundle.without_namespace("pid");
+        }
+        let c = bundle.container();
+        c.run_detached();
+        let sub = c.cgroup_dir().join("one/two/three");
+        fs::create_dir_all(&sub).unwrap();
+        c.exec_with(&["-d", "--cgroup", "one/two/three"], &["/probe", "pause"])
+            .ok();
+        let pid = fs::read_to_string(sub.join("cgroup.procs")).unwrap();
+        fs::write(sub.parent().unwrap().join("cgroup.freeze"), "1").unwrap();
+        c.kill("KILL").ok();
+        assert!(wait_exit(
+            pid.trim().parse().unwrap(),
+            integration::DEADLINE
+        ));
+        c.wait_stopped();
+    }
+}
+
+#[test]
+fn kill_of_a_paused_container_ends_the_groups_below_too() {
+    differs!(Runc < (1, 2), "only with --all");
+    differs!(Crun, "only with --all");
+    let bundle = Bundle::new();
+    let c = spawning_on_the_hosts_pid_namespace(&bundle);
+    let sub = c.cgroup_dir().join("sub");
+    fs::create_dir(&sub).unwrap();
+    c.exec_with(&["-d", "--cgroup", "sub"], &["/probe", "pause"])
+        .ok();
+    let mut pids = cgroup_pids(&c);
+    let below = fs::read_to_string(sub.join("cgroup.procs")).unwrap();
+    pids.push(below.trim().parse().unwrap());
+    c.pause().ok();
+    c.kill("KILL").ok();
+    for pid in pids {
+        assert!(wait_exit(pid, integration::DEADLINE));
+    }
+}
+
+#[test]
 fn another_signal_waits_till_a_paused_container_is_resumed() {
     let bundle = Bundle::new();
     let c = trapping(&bundle);

@@ -1,6 +1,6 @@
 //! pause and resume.
 
-use integration::{Bundle, differs, until};
+use integration::{Bundle, Container, differs, json, needs, until};
 use std::fs;
 
 #[test]
@@ -169,4 +169,89 @@ fn pause_and_resume_can_be_repeated() {
         c.resume().ok();
     }
     c.exec(&["/probe", "exit", "0"]).ok();
+}
+
+#[test]
+fn a_group_below_that_was_frozen_stays_so() {
+    let bundle = Bundle::new();
+    let c = bundle.container();
+    c.run_detached();
+    let sub = c.cgroup_dir().join("sub");
+    fs::create_dir(&sub).unwrap();
+    c.exec_with(&["-d", "--cgroup", "sub"], &["/probe", "pause"])
+        .ok();
+    fs::write(sub.join("cgroup.freeze"), "1").unwrap();
+    c.pause().ok();
+    c.resume().ok();
+    assert_eq!(c.status(), "running");
+    let frozen = |dir: &std::path::Path| {
+        let events = fs::read_to_string(dir.join("cgroup.events")).unwrap();
+        events.contains("frozen 1")
+    };
+    until("the container to go on", || {
+        (!frozen(&c.cgroup_dir())).then_some(())
+    });
+    assert!(frozen(&sub));
+}
+
+/// A container with a process that cannot be frozen.
+fn stuck(bundle: &Bundle) -> Container<'_> {
+    bundle.args(&["/probe", "stuck"]);
+    bundle.capabilities(&["CAP_SYS_ADMIN"]);
+    let fuse =
+        json!({"type": "c", "path": "/dev/fuse", "major": 10, "minor": 229, "fileMode": 0o666});
+    bundle.set("/linux/devices", json!([fuse]));
+    bundle.set(
+        "/linux/resources",
+        json!({"devices": [{"allow": true, "access": "rwm"}]}),
+    );
+    let c = bundle.container();
+    c.run_detached();
+    c.wait_line("ready");
+    let dir = c.cgroup_dir();
+    until("a process that stands still", || {
+        let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap();
+        let mut states = pids.lines().filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some(stat.rsplit_once(") ")?.1.starts_with('D'))
+        });
+        states.any(|stands| stands).then_some(())
+    });
+    c
+}
+
+#[test]
+fn pause_gives_up_on_a_process_that_cannot_be_frozen() {
+    differs!(Crun, "does not wait");
+    differs!(
+        Runc,
+        "leaves it frozen; each later command waits ten seconds and fails"
+    );
+    needs!(fs::exists("/dev/fuse").unwrap(), "FUSE");
+    let bundle = Bundle::new();
+    let c = stuck(&bundle);
+    let output = c.pause().exits(1);
+    let seconds = output.elapsed.as_secs();
+    assert!((1..20).contains(&seconds), "{seconds} s");
+    // And all is as before.
+    assert_eq!(c.status(), "running");
+    c.exec(&["/probe", "exit", "0"]).ok();
+    c.resume().exits(1).says("container not paused");
+}
+
+#[test]
+fn a_container_that_cannot_be_frozen_is_killed_and_deleted() {
+    differs!(
+        Runc,
+        "each command waits ten seconds for the freezer and fails"
+    );
+    needs!(fs::exists("/dev/fuse").unwrap(), "FUSE");
+    let bundle = Bundle::new();
+    let c = stuck(&bundle);
+    // As a pause that still waits would have it.
+    fs::write(c.cgroup_dir().join("cgroup.freeze"), "1").unwrap();
+    c.kill("KILL").ok();
+    c.wait_stopped();
+    c.delete().ok();
+    assert_eq!(bundle.leftovers(), [""; 0]);
 }

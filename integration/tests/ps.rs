@@ -155,6 +155,20 @@ fn a_paused_container_can_be_looked_at() {
 }
 
 #[test]
+fn a_stopped_container_has_none() {
+    differs!(Crun, "an empty list, or an error");
+    let bundle = Bundle::new();
+    let c = bundle.container();
+    c.run_detached();
+    c.kill("KILL").ok();
+    c.wait_stopped();
+    let output = c.call("ps", &["-f", "json"]).run().ok();
+    assert_eq!(output.stdout, "null\n");
+    let output = c.call("ps", NO_FLAGS).run().ok();
+    assert_eq!(output.stdout.lines().count(), 1, "{}", output.stdout);
+}
+
+#[test]
 fn processes_of_others_are_not_there() {
     let bundle = Bundle::new();
     let (one, two) = (bundle.container_named("one"), bundle.container_named("two"));

@@ -9,6 +9,7 @@
 //! `probe trap`                       the same, and prints a line for each signal
 //! `probe winsize`                    prints rows and columns, again at each SIGWINCH; ends on TERM
 //! `probe spawn N [COMMAND...]`       starts N children (default: `pause`), then as sleep-forever
+//! `probe stuck`                      starts a child that nothing but SIGKILL ends, then as sleep-forever
 //! `probe orphan`                     leaves an orphan behind that ends soon
 //! `probe subreaper PROGRAM ARGS...`  runs it, prints "ready", and never reaps what becomes its child
 //! `probe read FILE...`               prints the files
@@ -67,6 +68,7 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["trap"] => processes::wait_for_end(processes::Print::Signals)?,
         ["winsize"] => processes::wait_for_end(processes::Print::Sizes)?,
         ["spawn", count, rest @ ..] => processes::spawn(program, count.parse()?, rest)?,
+        ["stuck"] => processes::stuck(program)?,
         ["orphan"] => processes::orphan(program)?,
         ["orphan-parent"] => processes::orphan_parent(program)?,
         ["end-soon"] => std::thread::sleep(std::time::Duration::from_millis(20)),

@@ -70,6 +70,30 @@ pub(crate) fn spawn(
     wait_for_end(Print::Nothing)
 }
 
+/// Starts a child that stands in a system call which only SIGKILL ends (a look into a file system
+/// whose server, this process, never answers), then waits.
+pub(crate) fn stuck(program: &str) -> Result<(), Box<dyn std::error::Error>> {
+    use rustix::mount::{MountFlags, mount};
+    use std::os::fd::AsRawFd;
+    let server = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")?;
+    let fd = server.as_raw_fd();
+    let data = format!("fd={fd},rootmode=40000,user_id=0,group_id=0");
+    let data = std::ffi::CString::new(data)?;
+    mount(
+        "probe",
+        "/mnt",
+        "fuse",
+        MountFlags::empty(),
+        data.as_c_str(),
+    )?;
+    let child = Command::new(program).args(["stat", "/mnt/x"]).spawn()?;
+    println!("child {}", child.id());
+    wait_for_end(Print::Nothing)
+}
+
 /// Starts a process whose parent ends at once, so that it gets another: PID 1, or the nearest
 /// subreaper.
 pub(crate) fn orphan(program: &str) -> Result<(), Box<dyn std::error::Error>> {

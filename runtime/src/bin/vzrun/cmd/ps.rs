@@ -40,6 +40,8 @@ struct PsFlags {
 fn ps(globals: &Globals, flags: &PsFlags) -> Result<u8> {
     let pids = Container::load(&globals.root()?, &flags.id)?.processes()?;
     match flags.format.as_str() {
+        // As Go prints a list that nobody has made.
+        "json" if pids.is_empty() => output::print("null\n")?,
         "json" => output::print_json(&pids)?,
         "table" => output::print(&rows_of(&table(&flags.options)?, &pids)?)?,
         _ => return Err(invalid_format()),
