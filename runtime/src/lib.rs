@@ -27,7 +27,8 @@ mod sys;
 
 pub use container::{
     CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, Features, Root, RunOptions,
-    SPEC_VERSION, State, Status, create, default_spec, delete, features, list, parse_signal, run,
+    SPEC_VERSION, State, Status, UpdateOptions, create, default_spec, delete, features, list,
+    parse_signal, run,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use sys::exe::seal as seal_executable;

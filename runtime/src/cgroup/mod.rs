@@ -3,7 +3,9 @@
 //! A cgroup is reached by a path only once; from then on through its directory's descriptor. Paths cannot leave the
 //! hierarchy: they are resolved beneath its mount point.
 
+mod controllers;
 mod devices;
+mod limits;
 mod path;
 pub(crate) mod stats;
 pub(crate) mod systemd;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 pub(crate) use devices::DeviceRules;
+pub(crate) use limits::Limits;
 pub(crate) use path::{of_process, resolve};
 pub(crate) use watch::{Change, Watch};
 

@@ -87,6 +87,9 @@ impl Caller for Attendance<'_, '_> {
             self.scope = Scope::Starting(systemd.start(&self.made.record.id, pid, properties)?);
         }
         self.made.note(child, self.procfs)?;
+        if let Some(cgroup) = self.boundaries.cgroup {
+            self.boundaries.plan.limits.apply(cgroup)?;
+        }
         match self.boundaries.cgroup {
             Some(cgroup) if !self.boundaries.devices_come_late() => {
                 self.boundaries.limit_devices(cgroup)
@@ -115,6 +118,7 @@ impl Caller for Attendance<'_, '_> {
             )
         };
         let cgroup = found.ok_or_else(gone)?;
+        self.boundaries.plan.limits.apply(&cgroup)?;
         if !self.boundaries.devices_come_late() {
             self.boundaries.limit_devices(&cgroup)?;
         }

@@ -123,7 +123,13 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         .as_ref()
         .and_then(|linux| linux.cgroups_path().clone());
     let mut made = Made::new(root, &directory, record_of(options, &bundle, &plan, config));
-    made.prepare(options, cgroups_path.as_deref(), &host, &procfs)?;
+    made.prepare(
+        options,
+        cgroups_path.as_deref(),
+        &plan.limits,
+        &host,
+        &procfs,
+    )?;
     let fifo = match run {
         Some(_) => None,
         None => Some(make_fifo(&directory, &plan)?),
@@ -155,18 +161,20 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         console_socket,
     };
     let mut newborn = birth.fork().context(|| UNABLE)?;
-    newborn
-        .serve(&mut Attendance::new(
-            &mut made,
-            &procfs,
-            systemd,
-            &[],
-            Boundaries {
-                plan: &plan,
-                host: &host,
-                cgroup: cgroup.as_ref(),
-            },
-        ))
+    let boundaries = Boundaries {
+        plan: &plan,
+        host: &host,
+        cgroup: cgroup.as_ref(),
+    };
+    let served = newborn.serve(&mut Attendance::new(
+        &mut made,
+        &procfs,
+        systemd,
+        &[],
+        boundaries,
+    ));
+    served
+        .map_err(|error| explain_death(error, cgroup.as_ref().or(made.cgroup.as_ref())))
         .context(|| UNABLE)?;
     made.settle(&plan, &newborn.child)?;
     if let Some(socket) = &options.pidfd_socket {
@@ -196,6 +204,14 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     }
     made.finish()?;
     Ok(exit)
+}
+
+/// A limit that is too low for init to get ready: whatever else went wrong came of that.
+fn explain_death(error: Error, cgroup: Option<&Cgroup>) -> Error {
+    match cgroup.is_some_and(Cgroup::has_been_out_of_memory) {
+        true => error.wrap("container init was OOM-killed (memory limit too low?)"),
+        false => error,
+    }
 }
 
 /// The second half of `run`: the program starts, and where that is wanted it is waited for.

@@ -8,7 +8,7 @@ use super::record::{self, Driver, Record};
 use super::status::Lock;
 use super::{CgroupDriver, Root, clock, delete};
 use crate::cgroup::systemd::{Bus, Unit};
-use crate::cgroup::{self, Cgroup, Hierarchy};
+use crate::cgroup::{self, Cgroup, Hierarchy, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Point;
 use crate::host::Host;
@@ -50,6 +50,7 @@ impl<'a> Made<'a> {
         &mut self,
         options: &CreateOptions,
         cgroups_path: Option<&Path>,
+        limits: &Limits,
         host: &Host,
         procfs: &Procfs,
     ) -> Result<()> {
@@ -91,7 +92,10 @@ impl<'a> Made<'a> {
             })?;
         if let (Some(hierarchy), Some(path)) = (&hierarchy, &self.record.cgroup) {
             match hierarchy.create(path) {
-                Ok(cgroup) => self.cgroup = Some(cgroup),
+                Ok(cgroup) => {
+                    hierarchy.equip(&cgroup, limits)?;
+                    self.cgroup = Some(cgroup);
+                }
                 // An ordinary user without a delegated cgroup: the container stays where its caller is.
                 Err(error) if host.rootless && is_denied(&error) => {
                     crate::log::debug(format_args!("no cgroup of its own: {error}"));
@@ -105,6 +109,10 @@ impl<'a> Made<'a> {
                     return Err(error);
                 }
             }
+        }
+        let later = matches!(self.record.cgroup_driver, Driver::Systemd(_));
+        if self.cgroup.is_none() && !later && !limits.is_empty() {
+            return Err(no_cgroup_for_limits(by_hand));
         }
         match NotifySocket::from_environment(&self.root.container_path(&self.record.id)) {
             Some(socket) => socket.make_directory(),
@@ -178,6 +186,18 @@ impl Drop for Made<'_> {
             crate::log::warn(format_args!("cleaning up after a failure: {error}"));
         }
     }
+}
+
+/// Limits are limits of a cgroup.
+fn no_cgroup_for_limits(wanted: bool) -> Error {
+    Error::unsupported(match wanted {
+        // As runc.
+        true => {
+            "linux.resources: rootless needs no limits + no cgrouppath when no permission is granted for cgroups: \
+             delegate a cgroup to the user (systemd: Delegate=yes), or ask for no limits"
+        }
+        false => "linux.resources: limits need a cgroup, and --cgroup-manager says disabled",
+    })
 }
 
 fn is_denied(error: &Error) -> bool {

@@ -19,6 +19,7 @@ mod root;
 mod signal_names;
 mod start;
 mod status;
+mod update;
 
 pub use create::{CreateOptions, RunOptions, create, run};
 pub use default_spec::default_spec;
@@ -30,6 +31,7 @@ pub use list::list;
 pub use root::Root;
 pub use signal_names::parse_signal;
 pub use status::{State, Status};
+pub use update::UpdateOptions;
 
 use std::os::fd::OwnedFd;
 

@@ -67,7 +67,7 @@ pub(super) fn or_gone(error: Error, gone: impl Fn() -> Error) -> Error {
     }
 }
 
-fn no_cgroup(what: &str) -> Error {
+pub(super) fn no_cgroup(what: &str) -> Error {
     Error::unsupported(format!(
         "the container has no cgroup of its own, which {what} needs"
     ))

@@ -7,7 +7,7 @@ mod process;
 
 use std::path::Path;
 
-use crate::cgroup::DeviceRules;
+use crate::cgroup::{DeviceRules, Limits};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::host::Host;
@@ -62,6 +62,7 @@ pub(crate) struct Plan {
     pub(crate) personality: Personality,
     pub(crate) memory_policy: MemoryPolicy,
     pub(crate) intel_rdt: Option<IntelRdt>,
+    pub(crate) limits: Limits,
     pub(crate) hooks: Hooks,
 }
 
@@ -115,6 +116,7 @@ impl Plan {
             personality: Personality::plan(linux.personality().as_ref()),
             memory_policy: MemoryPolicy::plan(linux.memory_policy().as_ref())?,
             intel_rdt: IntelRdt::plan(linux.intel_rdt().as_ref(), options.id)?,
+            limits: Limits::plan(linux.resources().as_ref())?,
             hooks: Hooks::plan(spec.hooks().as_ref())?.with_output(spec.annotations().as_ref()),
             namespaces,
             mappings,
@@ -147,7 +149,7 @@ fn check_mappings(namespaces: &Namespaces, mappings: &IdMappings, host: &Host) -
     Ok(())
 }
 
-/// What later versions bring. An empty set of limits may pass: it asks for nothing.
+/// What later versions bring.
 fn refuse_unsupported(linux: &spec::Linux) -> Result<()> {
     let refuse = |name: &str| {
         Err(Error::unsupported(format!(
@@ -157,40 +159,5 @@ fn refuse_unsupported(linux: &spec::Linux) -> Result<()> {
     if linux.seccomp().is_some() {
         return refuse("seccomp");
     }
-    let Some(resources) = linux.resources() else {
-        return Ok(());
-    };
-    let lists = [
-        (
-            "hugepageLimits",
-            resources
-                .hugepage_limits()
-                .as_ref()
-                .is_some_and(|l| !l.is_empty()),
-        ),
-        (
-            "rdma",
-            resources.rdma().as_ref().is_some_and(|l| !l.is_empty()),
-        ),
-        (
-            "unified",
-            resources.unified().as_ref().is_some_and(|l| !l.is_empty()),
-        ),
-        ("memory", is_set(resources.memory())),
-        ("cpu", is_set(resources.cpu())),
-        ("pids", resources.pids().is_some()),
-        ("blockIO", is_set(resources.block_io())),
-        ("network", is_set(resources.network())),
-    ];
-    match lists.iter().find(|(_, set)| *set) {
-        Some((name, _)) => refuse(&format!("resources.{name}")),
-        None => Ok(()),
-    }
-}
-
-/// There and not empty.
-fn is_set<T: Default + PartialEq>(limits: &Option<T>) -> bool {
-    limits
-        .as_ref()
-        .is_some_and(|limits| *limits != T::default())
+    Ok(())
 }

@@ -171,6 +171,57 @@ impl Group {
     }
 }
 
+/// Other lines for the schemata of a container's group (`update`), with the errors of runc.
+#[derive(Debug)]
+pub(crate) struct Schemata {
+    group: PathBuf,
+    text: String,
+}
+
+impl Schemata {
+    /// `None`: there is nothing to change.
+    pub(crate) fn plan(
+        cache: Option<&str>,
+        bandwidth: Option<&str>,
+        group: Option<&Group>,
+    ) -> Result<Option<Schemata>> {
+        let has = |path: &str| fs::stat(Path::new(ROOT).join(path)).is_ok();
+        if cache.is_some() && !has("info/L3") {
+            return Err(Error::unsupported(
+                "Intel RDT/CAT: l3 cache schema is not enabled",
+            ));
+        }
+        if bandwidth.is_some() && !has("info/MB") {
+            return Err(Error::unsupported(
+                "Intel RDT/MBA: memory bandwidth schema is not enabled",
+            ));
+        }
+        let lines: Vec<_> = [cache, bandwidth].into_iter().flatten().collect();
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let group = group.ok_or_else(|| {
+            Error::config("Intel RDT: the container was created without linux.intelRdt")
+        })?;
+        Ok(Some(Schemata {
+            group: group.path.clone(),
+            text: lines.join("\n") + "\n",
+        }))
+    }
+
+    /// Writes them; what comes back are those that were there.
+    pub(crate) fn write(self) -> Result<Schemata> {
+        let write = || {
+            let directory = fs::open(&self.group, OFlags::PATH | OFlags::DIRECTORY)?;
+            let former = fs::read_at(&directory, "schemata")?;
+            fs::write_at(&directory, "schemata", &self.text)?;
+            Ok(former)
+        };
+        let text = write().map_err(|error: Error| error.wrap("linux.intelRdt"))?;
+        Ok(Schemata { text, ..self })
+    }
+}
+
 fn is_name(name: &str) -> bool {
     !matches!(name, "." | "..") && !name.contains(['/', '\n', '\0'])
 }

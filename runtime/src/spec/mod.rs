@@ -6,9 +6,11 @@
 //! place in the JSON.
 
 mod reader;
+mod resources;
 mod state;
 
 pub(crate) use oci_spec::runtime::*;
+pub(crate) use resources::{merge_resources, parse_resources};
 pub(crate) use state::HookState;
 
 use std::os::fd::OwnedFd;
@@ -53,7 +55,8 @@ pub(crate) fn load(path: &Path) -> Result<Config> {
 
 /// Reads a config.json from its bytes.
 pub(crate) fn parse(bytes: Vec<u8>) -> Result<Config> {
-    let spec = reader::read(&bytes)?;
+    let mut spec = reader::read(&bytes)?;
+    resources::settle_pids(&mut spec, &bytes);
     let text = String::from_utf8(bytes)
         .ok()
         .and_then(|text| RawValue::from_string(text).ok())
@@ -63,7 +66,9 @@ pub(crate) fn parse(bytes: Vec<u8>) -> Result<Config> {
 
 /// Reads the text of a config.json that was kept in the state.
 pub(crate) fn parse_kept(text: &RawValue) -> Result<Spec> {
-    reader::read(text.get().as_bytes())
+    let mut spec = reader::read(text.get().as_bytes())?;
+    resources::settle_pids(&mut spec, text.get().as_bytes());
+    Ok(spec)
 }
 
 /// What a config without `linux` asks for: nothing. (The type's own default is that of a whole example.)

@@ -31,7 +31,7 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 /// `null` is as good as absent. (A `null` in a list stays, and is an error of the list's type.)
-fn strip_nulls(value: &mut Value) {
+pub(super) fn strip_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
@@ -43,8 +43,21 @@ fn strip_nulls(value: &mut Value) {
 }
 
 /// Values that the types spell otherwise than the specification does, or do not take: two flags of the scheduler, an
-/// empty list of CPUs, which is as good as none, and a process without a user, which is root.
+/// empty list of CPUs, which is as good as none, a process without a user, which is root, and limits of huge pages,
+/// which have no sign.
 fn translate(document: &mut Value) {
+    let pages = "/linux/resources/hugepageLimits";
+    let pages = match document.pointer(pages) {
+        Some(_) => document.pointer_mut(pages),
+        None => document.get_mut("hugepageLimits"),
+    };
+    for page in pages.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(limit) = page.get_mut("limit")
+            && let Some(number) = limit.as_u64()
+        {
+            *limit = number.cast_signed().into();
+        }
+    }
     let process = match document.get_mut("process") {
         Some(process) => process,
         None => document,

@@ -277,7 +277,7 @@ mod tests {
     fn wrong_lines() {
         for (words, code, text) in [
             ("vzrun foo", 3, "No help topic for 'foo'"),
-            ("vzrun update x", 3, "No help topic for 'update'"),
+            ("vzrun frob x", 3, "No help topic for 'frob'"),
             ("vzrun help foo", 3, "No help topic for 'foo'"),
             ("vzrun --root", 1, "flag needs an argument: -root"),
             (

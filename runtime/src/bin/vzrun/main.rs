@@ -4,9 +4,11 @@ mod args;
 mod cmd;
 mod go_duration;
 mod go_flags;
+mod input;
 mod log_sink;
 mod output;
 mod pages;
+mod quantity;
 mod verb;
 
 use std::ffi::OsString;

@@ -151,7 +151,7 @@ mod tests {
                 "{help}"
             );
         }
-        for absent in ["update", "checkpoint", "restore"] {
+        for absent in ["checkpoint", "restore"] {
             assert!(!text.contains(absent), "{absent}");
         }
     }

@@ -16,6 +16,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 use regex_lite::Regex;
@@ -39,6 +40,7 @@ pub(crate) static VERBS: &[Verb] = &[
     spec::VERB,
     start::VERB,
     state::VERB,
+    update::VERB,
     features::VERB,
     completion::VERB,
     man::VERB,
