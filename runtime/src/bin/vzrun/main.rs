@@ -6,6 +6,7 @@ mod go_duration;
 mod go_flags;
 mod input;
 mod log_sink;
+mod matching;
 mod output;
 mod pages;
 mod quantity;

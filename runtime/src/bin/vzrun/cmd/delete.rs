@@ -3,8 +3,9 @@
 use clap::Args;
 use vzrun::Result;
 
-use super::{Verb, flags, for_each_match};
+use super::{Verb, flags};
 use crate::args::{Globals, bare};
+use crate::matching::for_each_match;
 
 pub(super) const VERB: Verb = Verb {
     name: "delete",

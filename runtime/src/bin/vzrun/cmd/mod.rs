@@ -19,8 +19,7 @@ mod state;
 mod update;
 
 use clap::{ArgMatches, Args, FromArgMatches};
-use regex_lite::Regex;
-use vzrun::{Error, ErrorKind, Result, Root};
+use vzrun::{Error, ErrorKind, Result};
 
 use crate::args::go_words;
 use crate::verb::Verb;
@@ -72,30 +71,4 @@ fn flags<T: FromArgMatches>(matches: &ArgMatches) -> Result<T> {
 
 fn invalid_format() -> Error {
     Error::new(ErrorKind::InvalidArgument, "invalid format option")
-}
-
-/// Does something to every container whose id matches; a failure does not keep the others from it.
-fn for_each_match(
-    root: &Root,
-    pattern: &str,
-    mut act: impl FnMut(&str) -> Result<()>,
-) -> Result<()> {
-    let wrong = |error| Error::new(ErrorKind::InvalidArgument, format!("--regex: {error}"));
-    let pattern = Regex::new(pattern).map_err(wrong)?;
-    let mut failed = Vec::new();
-    let mut kind = ErrorKind::Process;
-    for container in vzrun::list(root)? {
-        let id = &container.id;
-        if !pattern.is_match(id) {
-            continue;
-        }
-        if let Err(error) = act(id) {
-            kind = error.kind();
-            failed.push(format!("{id}: {error}"));
-        }
-    }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(kind, failed.join("; ")))
 }
