@@ -4,6 +4,7 @@
 //! hierarchy: they are resolved beneath its mount point.
 
 mod controllers;
+mod delegation;
 mod devices;
 mod limits;
 mod path;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+pub(crate) use delegation::Delegation;
 pub(crate) use devices::DeviceRules;
 pub(crate) use limits::Limits;
 pub(crate) use path::{of_process, resolve};

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::made::Made;
 use crate::cgroup::systemd::{Property, Starting, Systemd};
 use crate::cgroup::{self, Cgroup, Hierarchy, systemd};
@@ -39,6 +41,18 @@ impl Boundaries<'_> {
                 Ok(())
             }
             other => other,
+        }
+    }
+
+    /// It gets its cgroup for cgroups of its own.
+    fn delegate(&self, cgroup: &Cgroup) -> Result<()> {
+        match self.plan.delegation.map(|given| given.apply(cgroup)) {
+            // An ordinary user cannot give away what is his; the container works, without cgroups below its own.
+            Some(Err(error)) if self.host.rootless && error.errno() == Some(Errno::PERM) => {
+                crate::log::warn(format_args!("{error}"));
+                Ok(())
+            }
+            other => other.unwrap_or(Ok(())),
         }
     }
 
@@ -89,6 +103,7 @@ impl Caller for Attendance<'_, '_> {
         self.made.note(child, self.procfs)?;
         if let Some(cgroup) = self.boundaries.cgroup {
             self.boundaries.plan.limits.apply(cgroup)?;
+            self.boundaries.delegate(cgroup)?;
         }
         match self.boundaries.cgroup {
             Some(cgroup) if !self.boundaries.devices_come_late() => {
@@ -119,6 +134,7 @@ impl Caller for Attendance<'_, '_> {
         };
         let cgroup = found.ok_or_else(gone)?;
         self.boundaries.plan.limits.apply(&cgroup)?;
+        self.boundaries.delegate(&cgroup)?;
         if !self.boundaries.devices_come_late() {
             self.boundaries.limit_devices(&cgroup)?;
         }

@@ -7,7 +7,7 @@ mod process;
 
 use std::path::Path;
 
-use crate::cgroup::{DeviceRules, Limits};
+use crate::cgroup::{Delegation, DeviceRules, Limits};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::host::Host;
@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     /// Which nodes may be used, whoever has made them.
     pub(crate) device_rules: DeviceRules,
     pub(crate) protected_paths: ProtectedPaths,
+    /// `None`: the cgroup stays the host's.
+    pub(crate) delegation: Option<Delegation>,
     pub(crate) sysctl: Sysctl,
     pub(crate) personality: Personality,
     pub(crate) memory_policy: MemoryPolicy,
@@ -97,7 +99,12 @@ impl Plan {
         let cgroup_namespace = namespaces.has(kind::CGROUP);
         let mounts = Mounts::plan(spec, options.bundle, &mappings, cgroup_namespace)?;
         let devices = Devices::plan(Some(linux), own_user_namespace || host.rootless)?;
+        let host_uid = |id| match own_user_namespace {
+            true => mappings.host_uid(id),
+            false => Some(id),
+        };
         Ok(Plan {
+            delegation: Delegation::plan(spec, namespaces.is_new(kind::CGROUP), host_uid),
             process: ProcessPlan::plan(process, user_mappings, host.rootless, spec)?,
             birth: namespaces.birth(time_offsets.is_some()),
             net_devices: NetDevices::plan(spec)?,

@@ -47,6 +47,11 @@ impl IdMappings {
         self.uids.is_empty() && self.gids.is_empty()
     }
 
+    /// The host's user id of one of the container's.
+    pub(crate) fn host_uid(&self, id: u32) -> Option<u32> {
+        host_id(&self.uids, id)
+    }
+
     /// The host's ids of the container's root.
     pub(crate) fn root(&self) -> Option<(u32, u32)> {
         Some((host_id(&self.uids, 0)?, host_id(&self.gids, 0)?))

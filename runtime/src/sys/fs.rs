@@ -205,6 +205,19 @@ pub(crate) fn rdev(stat: &Stat) -> (u32, u32) {
     (fs::major(stat.st_rdev), fs::minor(stat.st_rdev))
 }
 
+/// fchownat(2) with AT_SYMLINK_NOFOLLOW and no group.
+pub(crate) fn chown_user_at(at: impl AsFd, path: impl AsRef<Path>, uid: u32) -> Result<()> {
+    let (at, path) = (at.as_fd(), path.as_ref());
+    fs::chownat(
+        at,
+        path,
+        Some(Uid::from_raw(uid)),
+        None,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .call(|| format!("fchownat({}, {path:?}, {uid}, -1)", dir(at)))
+}
+
 /// fchownat(2) with AT_SYMLINK_NOFOLLOW.
 pub(crate) fn lchownat(at: impl AsFd, path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
     let (at, path) = (at.as_fd(), path.as_ref());
