@@ -11,6 +11,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::process::parent::Caller;
+use crate::spec::Spec;
 use crate::sys::fork::Child;
 use crate::sys::procfs::Procfs;
 
@@ -90,6 +91,16 @@ impl<'m, 'a> Attendance<'m, 'a> {
             boundaries,
         }
     }
+}
+
+/// The properties of a container's scope beside those that each has. Of two for the same systemd takes the last.
+pub(super) fn scope_properties(spec: &Spec, plan: &Plan, host: &Host) -> Result<Vec<Property>> {
+    let mut properties = systemd::annotation::plan(spec.annotations().as_ref())?;
+    // A user's systemd has no power over devices. And what init has to open first, systemd would refuse to it.
+    if !host.rootless && !plan.mounts.may_open_devices() {
+        properties.extend(systemd::of_devices(&plan.device_rules));
+    }
+    Ok(properties)
 }
 
 impl Caller for Attendance<'_, '_> {

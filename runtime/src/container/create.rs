@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::attendance::{Attendance, Boundaries};
+use super::attendance::{Attendance, Boundaries, scope_properties};
 use super::made::{Made, record_of};
 use super::record::Driver;
 use super::start::FIFO;
@@ -112,6 +112,10 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         rdt.check(Path::new(intel_rdt::ROOT))?;
     }
     check_root(&plan)?;
+    let properties = match options.cgroup_driver {
+        CgroupDriver::Systemd => scope_properties(&config.spec, &plan, &host)?,
+        _ => Vec::new(),
+    };
     let foreground = run.filter(|run| !run.detach);
     let console_socket = console_socket(&plan, options, foreground.is_some())?;
 
@@ -170,7 +174,7 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         &mut made,
         &procfs,
         systemd,
-        &[],
+        &properties,
         boundaries,
     ));
     served

@@ -128,8 +128,8 @@ pub fn features() -> Features {
             cgroup: Cgroup {
                 v1: false,
                 v2: true,
-                systemd: false,
-                systemd_user: false,
+                systemd: true,
+                systemd_user: true,
                 rdma: false,
             },
             seccomp: Enabled { enabled: false },
@@ -164,7 +164,7 @@ mod tests {
         let linux = &json["linux"];
         assert_eq!(linux["mountExtensions"]["idmap"]["enabled"], true);
         assert_eq!(linux["seccomp"]["enabled"], false);
-        assert_eq!(linux["cgroup"]["systemdUser"], false);
+        assert_eq!(linux["cgroup"]["systemdUser"], true);
         let has = |list: &serde_json::Value, name: &str| {
             list.as_array().unwrap().iter().any(|item| item == name)
         };

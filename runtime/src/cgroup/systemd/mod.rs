@@ -6,6 +6,7 @@
 //! cgroup. Where the cgroup then is, the process itself tells (/proc/PID/cgroup). Should vzrun be killed meanwhile, its
 //! child ends with it, and systemd removes a scope that is empty.
 
+pub(crate) mod annotation;
 mod bus;
 mod unit;
 mod wire;
@@ -20,6 +21,7 @@ pub(crate) use bus::Bus;
 pub(crate) use unit::Unit;
 pub(crate) use wire::Value;
 
+use super::devices::{DeviceAllow, DeviceRules};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs;
 
@@ -43,6 +45,15 @@ impl Property {
             value,
         }
     }
+}
+
+/// The devices, so that systemd does not take them away when it attaches its own program again.
+pub(crate) fn of_devices(rules: &DeviceRules) -> [Property; 2] {
+    let DeviceAllow { policy, list } = rules.device_allow();
+    [
+        Property::new("DevicePolicy", Value::Text(policy.into())),
+        Property::new("DeviceAllow", Value::Pairs(list)),
+    ]
 }
 
 /// What a container's scope has in any case.
@@ -164,9 +175,21 @@ impl Systemd {
         body.text(&self.unit.name)?;
         body.bool(true);
         write_properties(&mut body, properties)?;
-        let serial = self.ask("SetUnitProperties", "sba(sv)", body, true)?;
-        let answer = self.bus.answer(serial, self.until, drop);
+        let set = manager_call("SetUnitProperties", "sba(sv)", body, true);
+        let set = self.bus.queue(&set)?;
+        // It answers first and writes the files after that, but before it looks at the next message.
+        let written = self.bus.queue(&Call {
+            destination: SYSTEMD,
+            path: OBJECT,
+            interface: "org.freedesktop.DBus.Peer",
+            member: "Ping",
+            signature: "",
+            body: Writer::default(),
+            answered: true,
+        })?;
+        let answer = self.bus.answer(set, self.until, drop);
         answer
+            .and_then(|_| self.bus.answer(written, self.until, drop))
             .map(drop)
             .map_err(Error::from)
             .context(|| format!("setting properties of the unit {:?}", self.unit.name))
@@ -180,15 +203,7 @@ impl Systemd {
     }
 
     fn ask(&mut self, member: &str, signature: &str, body: Writer, answered: bool) -> Result<u32> {
-        let call = Call {
-            destination: SYSTEMD,
-            path: OBJECT,
-            interface: MANAGER,
-            member,
-            signature,
-            body,
-            answered,
-        };
+        let call = manager_call(member, signature, body, answered);
         let serial = self.bus.queue(&call)?;
         self.bus.flush()?;
         Ok(serial)
@@ -250,16 +265,35 @@ impl Starting {
 /// Which property of the list an older systemd does not know, by its own words, and need not know: the cgroup's file is
 /// written anyway.
 fn dispensable(properties: &[Property], text: &str) -> Option<usize> {
-    const YOUNG: [&str; 4] = [
+    const YOUNG: [&str; 5] = [
         "CollectMode",
         "CPUQuotaPeriodUSec",
         "AllowedCPUs",
         "AllowedMemoryNodes",
+        "MemoryZSwapMax",
     ];
+    // CPUWeight=0 stands for idle since systemd 252.
+    let zero =
+        |property: &Property| property.name == "CPUWeight" && property.value == Value::U64(0);
+    if text.contains("CPUWeight") {
+        return properties.iter().position(zero);
+    }
     let rest = text.strip_prefix("Cannot set property ")?;
     let name = rest.split(',').next()?;
     YOUNG.contains(&name).then_some(())?;
     properties.iter().position(|property| property.name == name)
+}
+
+fn manager_call<'a>(member: &'a str, signature: &'a str, body: Writer, answered: bool) -> Call<'a> {
+    Call {
+        destination: SYSTEMD,
+        path: OBJECT,
+        interface: MANAGER,
+        member,
+        signature,
+        body,
+        answered,
+    }
 }
 
 fn write_properties(body: &mut Writer, properties: &[Property]) -> Result<()> {
