@@ -6,7 +6,6 @@
 mod program;
 mod rules;
 // For the systemd driver.
-#[allow(dead_code)]
 mod systemd;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +13,6 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-#[allow(unused_imports)]
 pub(crate) use systemd::DeviceAllow;
 
 use super::Cgroup;
