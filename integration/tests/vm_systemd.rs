@@ -207,7 +207,7 @@ fn a_unit_of_somebody_else_is_left_alone() {
         .call("create", &[""; 0])
         .run()
         .fails()
-        .says_any(&["already", "exists"]);
+        .says_any(&["already", "exists", "not empty"]);
     assert!(!container.state_dir().exists());
     assert_eq!(property(&container, "ActiveState"), "active");
     systemctl(&bundle, ["stop", &unit]).ok();
@@ -255,10 +255,6 @@ fn pausing_works_as_with_the_other_driver() {
 #[test]
 fn as_an_ordinary_user() {
     needs_systemd!();
-    differs!(
-        Runc,
-        "1.1 asks for a cgroup that the user may write to before it asks systemd"
-    );
     let bundle = Bundle::rootless(1000, 1000);
     bundle.args(&["sh", "-c", "cat /proc/self/cgroup; sleep 1000"]);
     systemctl(&bundle, ["start", "user@1000.service"]).ok();
@@ -276,4 +272,115 @@ fn as_an_ordinary_user() {
     assert!(own.starts_with(session), "{own}");
     call("delete", &["--force"]).ok();
     assert_eq!(container.leftovers(), [""; 0]);
+}
+
+/// What systemd believes, and what the kernel does.
+#[track_caller]
+fn in_step(container: &Container<'_>, table: &[(&str, &str, &str, &str)]) {
+    for (name, value, file, text) in table {
+        assert_eq!(property(container, name), *value, "{name}");
+        assert_eq!(own_file(container, file), *text, "{file}");
+    }
+}
+
+/// A file of the scope's cgroup.
+fn own_file(container: &Container<'_>, file: &str) -> String {
+    let path = property(container, "ControlGroup");
+    let text = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/{file}"));
+    text.unwrap_or_else(|e| panic!("{path}/{file}: {e}"))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn limits_are_properties_and_stay_after_a_reload() {
+    needs_systemd!();
+    let bundle = Bundle::new();
+    bundle.args(&["sleep", "1000"]);
+    bundle.set(
+        "/linux/resources",
+        json!({
+            "memory": {"limit": 33_554_432, "reservation": 16_777_216, "swap": 67_108_864},
+            "cpu": {"shares": 512, "quota": 25_000, "period": 50_000, "cpus": "0"},
+            "pids": {"limit": 20},
+            "devices": [
+                {"allow": false, "access": "rwm"},
+                {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}
+            ],
+            "unified": {"memory.high": "30000128"}
+        }),
+    );
+    for (path, major, minor) in [("/dev/yes", 1, 11), ("/dev/no", 10, 237)] {
+        let node =
+            json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 438});
+        bundle.push("/linux/devices", node);
+    }
+    let container = bundle.container();
+    container.run_detached();
+    let expected = [
+        ("MemoryMax", "33554432", "memory.max", "33554432"),
+        ("MemoryLow", "16777216", "memory.low", "16777216"),
+        ("MemoryHigh", "30000128", "memory.high", "29999104"),
+        ("MemorySwapMax", "33554432", "memory.swap.max", "33554432"),
+        ("CPUQuotaPerSecUSec", "500ms", "cpu.max", "25000 50000"),
+        ("AllowedCPUs", "0", "cpuset.cpus", "0"),
+        ("TasksMax", "20", "pids.max", "20"),
+    ];
+    in_step(&container, &expected);
+    let weight = property(&container, "CPUWeight");
+    assert_eq!(weight, own_file(&container, "cpu.weight"));
+    let devices = || {
+        let script = ": </dev/yes && echo yes; (: </dev/no) 2>&1 | grep -o 'not permitted'";
+        let output = container.exec(&["sh", "-c", script]);
+        assert_eq!(output.stdout, "yes\nnot permitted\n", "{}", output.stderr);
+    };
+    devices();
+    systemctl(&bundle, ["daemon-reload"]).ok();
+    in_step(&container, &expected);
+    devices();
+    container.delete_force().ok();
+    has_no_unit(&container);
+}
+
+#[test]
+fn an_update_changes_unit_and_file() {
+    needs_systemd!();
+    let bundle = sleeper();
+    bundle.set(
+        "/linux/resources",
+        json!({"memory": {"limit": 67_108_864}, "pids": {"limit": 30}}),
+    );
+    let container = bundle.container();
+    container.run_detached();
+    let update = |flags: &[&str]| {
+        let call = bundle.bare_call().arg("--root").arg(bundle.root());
+        call.arg("update").args(flags).arg(container.id()).run()
+    };
+    update(&[
+        "--memory",
+        "40000000",
+        "--pids-limit",
+        "25",
+        "--cpu-quota",
+        "30000",
+    ])
+    .ok();
+    let expected = [
+        ("MemoryMax", "40000000", "memory.max", "39997440"),
+        ("TasksMax", "25", "pids.max", "25"),
+        ("CPUQuotaPerSecUSec", "300ms", "cpu.max", "30000 100000"),
+    ];
+    in_step(&container, &expected);
+    systemctl(&bundle, ["daemon-reload"]).ok();
+    in_step(&container, &expected);
+    // One that does not work changes neither.
+    update(&["--pids-limit", "26", "--cpuset-cpus", "4000"]).fails();
+    differs!(Runc | Crun, "leave what was set before the failure");
+    in_step(&container, &expected);
+    // systemd rounds, the kernel need not.
+    update(&["--cpu-quota", "12345", "--cpu-period", "50000"]).ok();
+    in_step(
+        &container,
+        &[("CPUQuotaPerSecUSec", "250ms", "cpu.max", "12345 50000")],
+    );
 }

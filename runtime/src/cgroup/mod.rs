@@ -6,7 +6,7 @@
 mod controllers;
 mod delegation;
 mod devices;
-mod limits;
+pub(crate) mod limits;
 mod path;
 pub(crate) mod stats;
 pub(crate) mod systemd;

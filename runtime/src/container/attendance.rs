@@ -100,6 +100,7 @@ pub(super) fn scope_properties(spec: &Spec, plan: &Plan, host: &Host) -> Result<
     if !host.rootless && !plan.mounts.may_open_devices() {
         properties.extend(systemd::of_devices(&plan.device_rules));
     }
+    properties.extend(systemd::limits::of_new(&plan.limits));
     Ok(properties)
 }
 
@@ -136,21 +137,27 @@ impl Caller for Attendance<'_, '_> {
             .context(|| "finding the container's cgroup")?;
         let path = cgroup::of_process(&text);
         systemd::check_place(&unit, &path)?;
-        let found = Hierarchy::open()?.find(&path)?;
+        // Before anything else can fail: from here on an undoing stops the unit.
+        self.made.note_cgroup(&path)?;
+        let hierarchy = Hierarchy::open()?;
+        let found = hierarchy.find(&path)?;
         let gone = || {
             Error::new(
                 ErrorKind::Process,
                 format!("the unit {:?} is gone", unit.name),
             )
         };
-        let cgroup = found.ok_or_else(gone)?;
-        self.boundaries.plan.limits.apply(&cgroup)?;
-        self.boundaries.delegate(&cgroup)?;
-        if !self.boundaries.devices_come_late() {
-            self.boundaries.limit_devices(&cgroup)?;
+        let cgroup = self.made.cgroup.insert(found.ok_or_else(gone)?);
+        // systemd hands down the controllers that it knows. The limits are written once more, as they are meant: it
+        // rounds some, and does not know others.
+        let boundaries = &self.boundaries;
+        hierarchy
+            .equip(cgroup, &boundaries.plan.limits)
+            .and_then(|()| boundaries.plan.limits.apply(cgroup))
+            .and_then(|()| boundaries.delegate(cgroup))?;
+        if !boundaries.devices_come_late() {
+            boundaries.limit_devices(cgroup)?;
         }
-        self.made.cgroup = Some(cgroup);
-        self.made.note_cgroup(&path)?;
         Ok(path)
     }
 

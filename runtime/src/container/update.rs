@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::record::Record;
+use super::record::{Driver, Record};
 use super::status::Lock;
 use super::{Container, Status};
-use crate::cgroup::Limits;
+use crate::cgroup::limits::Memory;
+use crate::cgroup::systemd::{self, Systemd};
+use crate::cgroup::{Cgroup, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log;
 use crate::setup::intel_rdt::Schemata;
@@ -146,11 +148,35 @@ impl Container {
             .cgroup()?
             .ok_or_else(|| super::pause::no_cgroup("changing its limits"))?;
         let replaced = limits.update(&cgroup)?;
-        let done = self.change_the_rest(schemata, &document);
+        let done = self
+            .tell_systemd(&limits, &cgroup)
+            .and_then(|()| self.change_the_rest(schemata, &document));
         if done.is_err() {
+            if let Err(error) = Limits::plan(old).and_then(|old| self.tell_systemd(&old, &cgroup)) {
+                log::warn(format_args!("putting the unit's properties back: {error}"));
+            }
             replaced.put_back(&cgroup);
         }
         done
+    }
+
+    /// Has systemd change the properties of the container's scope, where it has one: it would come back to the former
+    /// limits.
+    fn tell_systemd(&self, limits: &Limits, cgroup: &Cgroup) -> Result<()> {
+        let Driver::Systemd(unit) = &self.record.cgroup_driver else {
+            return Ok(());
+        };
+        let properties = systemd::limits::of_change(limits);
+        if properties.is_empty() {
+            return Ok(());
+        }
+        Systemd::connect(unit)?.set(&properties)?;
+        // It has written them in its own way, rounded. But for memory, where every byte counts for it, too.
+        let exact = Limits {
+            memory: Memory::default(),
+            ..limits.clone()
+        };
+        exact.apply(cgroup)
     }
 
     /// The schemata, and the record: its config has the new limits, for the next update and whoever else looks at it.

@@ -25,7 +25,7 @@ use crate::error::Result;
 use crate::log;
 use crate::spec;
 
-pub(crate) use cpu::Cpu;
+pub(crate) use cpu::{Cpu, CpuMax};
 pub(crate) use cpuset::Cpuset;
 pub(crate) use hugetlb::Hugetlb;
 pub(crate) use io::Io;

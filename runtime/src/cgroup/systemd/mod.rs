@@ -8,6 +8,7 @@
 
 pub(crate) mod annotation;
 mod bus;
+pub(crate) mod limits;
 mod unit;
 mod wire;
 
@@ -169,7 +170,6 @@ impl Systemd {
     }
 
     /// Changes properties of the unit, until it is gone.
-    #[expect(dead_code, reason = "limits come next")]
     pub(crate) fn set(mut self, properties: &[Property]) -> Result<()> {
         let mut body = Writer::default();
         body.text(&self.unit.name)?;

@@ -20,7 +20,6 @@ const NO_REPLY_EXPECTED: u8 = 1;
 
 /// A value of a unit's property.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(dead_code, reason = "limits come next")]
 pub(crate) enum Value {
     Bool(bool),
     I32(i32),
