@@ -310,6 +310,8 @@ fn limits_are_properties_and_stay_after_a_reload() {
             "unified": {"memory.high": "30000128"}
         }),
     );
+    // The first is the kernel's log.
+    bundle.capabilities(&["CAP_SYSLOG"]);
     for (path, major, minor) in [("/dev/yes", 1, 11), ("/dev/no", 10, 237)] {
         let node =
             json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 438});
