@@ -12,6 +12,10 @@
 //! `probe stuck`                      starts a child that nothing but SIGKILL ends, then as sleep-forever
 //! `probe orphan`                     leaves an orphan behind that ends soon
 //! `probe subreaper PROGRAM ARGS...`  runs it, prints "ready", and never reaps what becomes its child
+//! `probe allocate MIB`               fills so much memory, and ends
+//! `probe spin`                       keeps a CPU busy for ever
+//! `probe fork N`                     tries to have N children at once, prints how many it has got
+//! `probe read-direct FILE MIB`       reads past all caches, prints the milliseconds
 //! `probe read FILE...`               prints the files
 //! `probe write FILE TEXT`            writes one
 //! `probe stat FILE...`               JSON: type, mode, owner, device (symlinks not followed)
@@ -28,6 +32,7 @@
 
 mod attempt;
 mod kernel;
+mod load;
 mod names;
 mod processes;
 mod report;
@@ -73,6 +78,10 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["orphan-parent"] => processes::orphan_parent(program)?,
         ["end-soon"] => std::thread::sleep(std::time::Duration::from_millis(20)),
         ["subreaper", program, args @ ..] => processes::subreaper(program, args)?,
+        ["allocate", mib] => load::allocate(mib.parse()?),
+        ["spin"] => load::spin(),
+        ["fork", count] => println!("{}", load::fork(program, count.parse()?)),
+        ["read-direct", file, mib] => println!("{}", load::read_direct(file, mib.parse()?)?),
         ["read", files @ ..] => {
             for file in files {
                 std::io::stdout().write_all(&fs::read(file)?)?;
