@@ -194,6 +194,8 @@ impl Loop {
             .unwrap()
             .set_len(32 << 20)
             .unwrap();
+        // A module, and nobody else has asked for it.
+        let _ = Command::new("modprobe").arg("loop").status();
         let made = Command::new("losetup")
             .args(["--find", "--show"])
             .arg(&file)
