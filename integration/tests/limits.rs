@@ -109,10 +109,7 @@ fn update_says_what_is_wrong_with_its_words() {
     container.create();
     for (flag, text) in [
         ("--memory=x", "invalid value for memory: invalid size: 'x'"),
-        (
-            "--memory-swap=7q",
-            "invalid value for memory-swap: invalid suffix: 'q'",
-        ),
+        ("--memory-swap=7q", "invalid value for memory-swap"),
         ("--cpu-period=-1", "invalid value for cpu-period"),
         ("--cpu-share=x", "invalid value for cpu-share"),
         (
@@ -150,15 +147,14 @@ fn an_update_of_nothing_is_fine() {
 
 #[test]
 fn a_stopped_container_is_not_updated() {
+    differs!(Crun, "it looks for the controller first");
     let bundle = Bundle::new();
     bundle.args(&["/probe", "exit", "0"]);
     let container = bundle.container();
     container.run_detached();
     container.wait_stopped();
     let call = container.call("update", &["--pids-limit=9"]);
-    call.run()
-        .fails()
-        .says_or_crun("container not running", "is not running");
+    call.run().fails().says("container not running");
 }
 
 /// Huge pages are what a machine with cgroup v1 beside leaves to cgroup v2.
@@ -169,6 +165,7 @@ fn limits_of_huge_pages_change_fast_and_all_or_none() {
         "the hugetlb controller in cgroup2"
     );
     differs!(Runc, "update passes over hugepageLimits");
+    differs!(Crun, "it leaves the reservations alone");
     let bundle = Bundle::new();
     let limit = |mib: u64| json!([{"pageSize": "2MB", "limit": mib << 20}]);
     bundle.set("/linux/resources/hugepageLimits", limit(4));
@@ -199,7 +196,6 @@ fn limits_of_huge_pages_change_fast_and_all_or_none() {
     }
     times.sort();
     eprintln!("update: median {:?}, slowest {:?}", times[100], times[199]);
-    differs!(Crun, "leaves what it had written");
     let (output, _) = update(json!({"hugepageLimits": limit(2), "unified": {"nothing.max": "1"}}));
     output.fails().says("controller \"nothing\" not available");
     assert_eq!(limits(), bytes(400));
