@@ -300,7 +300,7 @@ fn limits_are_properties_and_stay_after_a_reload() {
     bundle.set(
         "/linux/resources",
         json!({
-            "memory": {"limit": 33_554_432, "reservation": 16_777_216, "swap": 67_108_864},
+            "memory": {"limit": 33_554_432, "reservation": 16_777_216},
             "cpu": {"shares": 512, "quota": 25_000, "period": 50_000, "cpus": "0"},
             "pids": {"limit": 20},
             "devices": [
@@ -323,7 +323,6 @@ fn limits_are_properties_and_stay_after_a_reload() {
         ("MemoryMax", "33554432", "memory.max", "33554432"),
         ("MemoryLow", "16777216", "memory.low", "16777216"),
         ("MemoryHigh", "30000128", "memory.high", "29999104"),
-        ("MemorySwapMax", "33554432", "memory.swap.max", "33554432"),
         ("CPUQuotaPerSecUSec", "500ms", "cpu.max", "25000 50000"),
         ("AllowedCPUs", "0", "cpuset.cpus", "0"),
         ("TasksMax", "20", "pids.max", "20"),
@@ -365,6 +364,8 @@ fn an_update_changes_unit_and_file() {
         "25",
         "--cpu-quota",
         "30000",
+        "--cpu-period",
+        "100000",
     ])
     .ok();
     let expected = [
