@@ -77,7 +77,7 @@ impl Hierarchy {
             existed = match fs::mkdirat(&directory, name, 0o755) {
                 Ok(()) => false,
                 Err(error) if error.errno() == Some(Errno::EXIST) => true,
-                Err(error) => return Err(error.wrap(format!("creating the cgroup {path:?}"))),
+                Err(error) => return Err(uncreatable(error, path)),
             };
             directory = fs::open_beneath(&directory, name, OFlags::PATH | OFlags::DIRECTORY)?;
         }
@@ -122,7 +122,11 @@ impl Hierarchy {
             Ok(()) => Ok(true),
             Err(error) if fs::is_missing(&error) => Ok(true),
             Err(error) if is_busy(&error) => Ok(false),
-            Err(error) => Err(error.wrap(format!("removing the cgroup {path:?}"))),
+            // On a read-only hierarchy that is said before anybody looks whether there is something to remove.
+            Err(error) => match self.find(path)? {
+                Some(_) => Err(error.wrap(format!("removing the cgroup {path:?}"))),
+                None => Ok(true),
+            },
         }
     }
 
@@ -174,6 +178,14 @@ fn processes_of(cgroup: &OwnedFd) -> Result<Vec<i32>> {
         }
         Err(error) => Err(error),
     }
+}
+
+fn uncreatable(error: Error, path: &Path) -> Error {
+    let error = match error.errno() {
+        Some(Errno::ROFS) => error.wrap("mount it writable, or use --cgroup-manager=disabled"),
+        _ => error,
+    };
+    error.wrap(format!("creating the cgroup {path:?}"))
 }
 
 /// It has processes, or groups below it.
