@@ -106,6 +106,9 @@ pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Resu
             other => other?,
         }
     }
+    if let (None, Driver::Systemd(unit)) = (&record.cgroup, &record.cgroup_driver) {
+        stop_if_empty(unit)?;
+    }
     if let Some(group) = &record.intel_rdt {
         group.remove()?;
     }
@@ -137,6 +140,18 @@ fn stop(unit: &Unit, path: &Path, kill: bool) -> Result<()> {
         crate::log::warn(format_args!("{error}"));
     }
     Ok(())
+}
+
+/// A creator that is killed between asking for the scope and hearing of it leaves one that is empty, and active if its
+/// child was a zombie when systemd moved it. Whose a scope with processes is cannot be told: that is left alone.
+fn stop_if_empty(unit: &Unit) -> Result<()> {
+    let (Some(path), Ok(hierarchy)) = (unit.usual_path(), Hierarchy::open()) else {
+        return Ok(());
+    };
+    match hierarchy.find(&path)? {
+        Some(cgroup) if cgroup.processes()?.is_empty() => stop(unit, &path, false),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a directory that has no record in it.

@@ -1,6 +1,6 @@
 //! linux.cgroupsPath in the words of systemd: `slice:prefix:name`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,25 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// Where its cgroup is, for the host's systemd: `a-b.slice` is in `a.slice`.
+    pub(crate) fn usual_path(&self) -> Option<PathBuf> {
+        if self.bus != Bus::System {
+            return None;
+        }
+        let name = self.slice.strip_suffix(".slice")?;
+        let mut path = PathBuf::from("/");
+        let ends = name.match_indices('-').map(|(end, _)| end);
+        if name != "-" {
+            for end in ends.chain([name.len()]) {
+                path.push(format!("{}.slice", &name[..end]));
+            }
+        }
+        path.push(&self.name);
+        Some(path)
+    }
+}
+
 /// A slice's name says which slices it is in: `a-b.slice` is in `a.slice`. `-.slice` is the root.
 fn check_slice(slice: &str) -> Result<()> {
     let valid = slice.strip_suffix(".slice").is_some_and(|name| {
@@ -104,6 +123,21 @@ mod tests {
             );
         }
         assert_eq!(Unit::plan(None, "x", System).unwrap().name, "runc-x.scope");
+    }
+
+    #[test]
+    fn usual_paths() {
+        for (given, expected) in [
+            ("", "/system.slice/runc-x.scope"),
+            (
+                "a-b-c.slice:p:n",
+                "/a.slice/a-b.slice/a-b-c.slice/p-n.scope",
+            ),
+            ("-.slice:p:n", "/p-n.scope"),
+        ] {
+            let unit = Unit::plan(Some(Path::new(given)), "x", Bus::System).unwrap();
+            assert_eq!(unit.usual_path().unwrap(), Path::new(expected));
+        }
     }
 
     #[test]
