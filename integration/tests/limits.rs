@@ -79,9 +79,10 @@ fn a_controller_that_is_not_there_is_named_with_a_way_out() {
         refused(pointer, value.clone(), file);
         refused(pointer, value, "systemd.unified_cgroup_hierarchy=1");
     }
-    // No limit of swap is not a limit.
+    // No limit is not a limit.
     let bundle = Bundle::new();
-    bundle.set("/linux/resources/memory", json!({"swap": -1}));
+    bundle.set("/linux/resources/memory", json!({"limit": -1}));
+    bundle.set("/linux/resources/pids", json!({"limit": -1}));
     bundle.container().create();
 }
 

@@ -51,10 +51,15 @@ fn each_flag_changes_what_it_names() {
         ("--cpuset-mems=0", "cpuset.mems", "0"),
         ("--pids-limit=20", "pids.max", "20"),
         ("--pids-limit=-1", "pids.max", "max"),
-        ("--memory-swap=128M", "memory.swap.max", "33554432"),
+        (
+            "--memory=96M --memory-swap=128M",
+            "memory.swap.max",
+            "33554432",
+        ),
         ("--memory=-1", "memory.max", "max"),
     ] {
-        update(&container, &[flag]).ok();
+        let flags: Vec<_> = flag.split(' ').collect();
+        update(&container, &flags).ok();
         assert_eq!(cgroup.read(file), value, "{flag}");
     }
     // What was not named has stayed.

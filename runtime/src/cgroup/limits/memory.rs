@@ -63,7 +63,8 @@ impl Memory {
             });
         }
         if let Some(max) = self.max {
-            all.push(Setting::new(property("limit"), "memory.max", max));
+            let setting = Setting::new(property("limit"), "memory.max", max);
+            all.push(setting.unless_unlimited(max));
         }
         if let Some(low) = self.low {
             all.push(Setting::new(property("reservation"), "memory.low", low));

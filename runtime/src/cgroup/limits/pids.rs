@@ -32,7 +32,8 @@ impl Pids {
 
     pub(super) fn settings(&self, all: &mut Vec<Setting>) {
         if let Some(max) = self.max {
-            all.push(Setting::new("linux.resources.pids.limit", "pids.max", max));
+            let setting = Setting::new("linux.resources.pids.limit", "pids.max", max);
+            all.push(setting.unless_unlimited(max));
         }
     }
 }

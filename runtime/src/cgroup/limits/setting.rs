@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rustix::io::Errno;
 
-use super::{Cgroup, missing};
+use super::{Amount, Cgroup, missing};
 use crate::error::{Error, ErrorKind, Result, errno_text};
 use crate::log;
 use crate::sys::fs;
@@ -54,6 +54,14 @@ impl Setting {
 
     pub(super) fn missing(self, missing: Missing) -> Setting {
         Setting { missing, ..self }
+    }
+
+    /// Without the controller there is no limit either, so that no limit is nothing to be refused: Docker asks for it.
+    pub(super) fn unless_unlimited(self, amount: Amount) -> Setting {
+        match amount {
+            Amount::Max => self.missing(Missing::Skip),
+            Amount::Of(_) => self,
+        }
     }
 
     pub(super) fn keyed(self, name: String, reset: String) -> Setting {
