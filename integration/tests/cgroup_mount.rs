@@ -1,6 +1,8 @@
 //! Mounts of type cgroup and cgroup2: what the container sees of the hierarchy.
 
-use integration::{Bundle, Value, has_attribute, has_option, json, mount_at, probe_report};
+use integration::{
+    Bundle, Value, differs, has_attribute, has_option, json, mount_at, probe_report,
+};
 
 fn set_options(bundle: &Bundle, kind: &str, options: &[&str]) {
     let mount = json!({"destination": "/sys/fs/cgroup", "type": kind, "source": "cgroup", "options": options});
@@ -30,6 +32,22 @@ fn with_a_cgroup_namespace_the_mount_shows_the_containers_cgroup() {
     );
     assert_eq!(report["cgroup"], "/");
     assert_eq!(procs(&bundle), "1");
+}
+
+#[test]
+fn its_source_is_the_configs() {
+    differs!(Crun, "it is named after the file system");
+    let bundle = Bundle::new();
+    for kind in ["cgroup", "cgroup2"] {
+        let mount =
+            json!({"destination": "/sys/fs/cgroup", "type": kind, "source": "by-this-name"});
+        bundle.set("/mounts/6", mount);
+        let report = probe_report(&bundle);
+        assert_eq!(
+            mount_at(&report, "/sys/fs/cgroup")["source"],
+            "by-this-name"
+        );
+    }
 }
 
 #[test]

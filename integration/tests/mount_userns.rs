@@ -1,6 +1,8 @@
 //! Mounts of a container in a user namespace: what the kernel locks there, and what must be asked of the host.
 
-use integration::{Bundle, HostMount, Value, differs, has_attribute, json, mount_at, probe_report};
+use integration::{
+    Bundle, Call, HostMount, Runtime, Value, differs, has_attribute, json, mount_at, probe_report,
+};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -72,6 +74,40 @@ fn a_source_behind_a_directory_of_roots_own_is_bound() {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     bind(&bundle, &closed.join("source"), &["rbind"]);
     assert_eq!(printed(&bundle, &["read", "/mnt/file"]), "of the host");
+}
+
+/// As root of a user namespace of its own, with its mounts: what an engine of an ordinary user is.
+fn run_in_a_user_namespace(bundle: &Bundle) -> Call {
+    let outer = ["--map-users=0:0:1", "--map-users=1:100000:65536"];
+    let groups = ["--map-groups=0:0:1", "--map-groups=1:100000:65536"];
+    Call::of("unshare", &bundle.home().join("io"))
+        .args(["--user", "--mount"])
+        .args(outer.iter().chain(&groups))
+        .args(["--setuid=0", "--setgid=0", "--"])
+        .arg(Runtime::get().path())
+        .arg("--root")
+        .arg(bundle.root())
+        .args(["run", "--bundle"])
+        .arg(bundle.dir())
+        .arg(bundle.id())
+}
+
+#[test]
+fn a_source_that_only_the_root_of_the_outer_user_namespace_reaches_is_bound() {
+    let bundle = bundle();
+    // Podman's --userns=auto and nomap: the id that owns the source is not mapped again.
+    let map = json!([{"containerID": 0, "hostID": 1, "size": 1000}]);
+    bundle.set("/linux/uidMappings", map.clone());
+    bundle.set("/linux/gidMappings", map);
+    bundle.chown_rootfs(100_000, 100_000);
+    let closed = bundle.home().join("closed");
+    fs::create_dir_all(closed.join("source")).unwrap();
+    fs::write(closed.join("source/file"), "of the host").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    bind(&bundle, &closed.join("source"), &["rbind"]);
+    bundle.args(&["/probe", "read", "/mnt/file"]);
+    let output = run_in_a_user_namespace(&bundle).run().ok();
+    assert_eq!(output.stdout.trim_end(), "of the host");
 }
 
 #[test]

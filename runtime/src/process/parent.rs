@@ -117,8 +117,12 @@ impl<'a> Birth<'a> {
         {
             self.plan.sysctl.check_joined_network(namespace)?;
         }
-        if new_user && self.host.privileged() {
-            outside.rootfs = Some(self.plan.rootfs.open()?);
+        if new_user && self.host.euid == 0 {
+            outside.rootfs = match self.plan.rootfs.open() {
+                // Root of a user namespace may have no rights over the mounts that it sees: then the child tries.
+                Err(_) if self.host.in_user_namespace => None,
+                tree => Some(tree?),
+            };
         }
         let (ours, theirs) = channel::pair()?;
         match fork::clone3(self.plan.birth.first, self.cgroup, false)? {

@@ -86,6 +86,7 @@ impl Masks {
 /// A tmpfs that holds nothing and never can.
 fn empty_directory() -> Result<OwnedFd> {
     let context = FsContext::open("tmpfs")?;
+    context.string("source", "tmpfs")?;
     context.string("nr_blocks", "1")?;
     context.string("nr_inodes", "1")?;
     context.string("mode", "0555")?;

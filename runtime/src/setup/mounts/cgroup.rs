@@ -20,9 +20,7 @@ pub(super) fn apply(
     check_not_in_procfs(m, &place)?;
     let attributes = m.options.attributes.set;
     if own_namespace {
-        let fresh = FsContext::open("cgroup2")
-            .and_then(|context| context.create().and_then(|()| context.mount(attributes)));
-        match fresh {
+        match fresh(m, attributes) {
             Ok(tree) => {
                 mount::move_mount(&tree, place)?;
                 return Ok(tree);
@@ -44,6 +42,16 @@ pub(super) fn apply(
     mount::mount_setattr(&tree, false, &m.options.attributes)?;
     mount::move_mount(&tree, place)?;
     Ok(tree)
+}
+
+/// The view of this process's cgroup namespace, by the name that the config gives it: tools look for it in the table.
+fn fresh(m: &Mount, attributes: u64) -> Result<OwnedFd> {
+    let context = FsContext::open("cgroup2")?;
+    if let Some(source) = m.source.to_str().filter(|source| !source.is_empty()) {
+        context.string("source", source)?;
+    }
+    context.create()?;
+    context.mount(attributes)
 }
 
 /// An empty file system that nothing can be made in.

@@ -84,7 +84,7 @@ impl Mounts {
     }
 
     /// Opens, in the parent, what the child cannot: id-mapped sources always, and every source of a bind mount where
-    /// the child's root will be an ordinary user of the host, who may not get there.
+    /// the child's root will be another user than the caller, who may not get there.
     pub(crate) fn open_outside(
         &self,
         new_user_namespace: bool,
@@ -95,13 +95,15 @@ impl Mounts {
             .iter()
             .map(|m| {
                 let idmapped = m.options.idmap.is_some() || !m.mappings.is_empty();
-                let out_of_reach = m.options.bind && new_user_namespace && host.privileged();
+                let out_of_reach = m.options.bind && new_user_namespace && host.euid == 0;
                 if !(idmapped || out_of_reach) {
                     return Ok(None);
                 }
-                bind::open(m, idmapped, host, procfs)
-                    .context(|| m.title())
-                    .map(Some)
+                match bind::open(m, idmapped, host, procfs).context(|| m.title()) {
+                    // Root of a user namespace may have no rights over the mounts that it sees: then the child tries.
+                    Err(_) if !idmapped && host.in_user_namespace => Ok(None),
+                    tree => tree.map(Some),
+                }
             })
             .collect()
     }
