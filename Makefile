@@ -2,10 +2,12 @@
 TARGET  ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PREFIX  ?= /usr/local
 DESTDIR ?=
+# Where Podman's configuration is; by default /etc, or ~/.config for a PREFIX in the home directory.
+SYSCONFDIR ?=
 # The runtime that `make demo` runs.
 RUNTIME ?= vzrun
 
-.PHONY: help demo build test test-runc test-crun test-runc-sid test-crun-sid check bench install clean
+.PHONY: help demo build test test-runc test-crun test-runc-sid test-crun-sid check bench install uninstall deb dist clean
 
 help:
 	@echo 'vzrun, an OCI runtime. Targets:'
@@ -15,7 +17,10 @@ help:
 	@echo '  make test-runc  the same integration tests on runc; also test-crun, test-runc-sid, test-crun-sid'
 	@echo '  make check      format, lints, documentation, layers, licences, file lengths'
 	@echo '  make bench      vzrun, crun, runc and the floor measured side by side (root, Debian)'
-	@echo '  make install    binary, man pages and completions to $$(DESTDIR)$$(PREFIX), now $(DESTDIR)$(PREFIX)'
+	@echo '  make install    binary, man pages, completions and the entry for Podman to $$(DESTDIR)$$(PREFIX), now $(DESTDIR)$(PREFIX)'
+	@echo '  make uninstall  all that taken away again'
+	@echo '  make deb        a Debian package in target/dist/'
+	@echo '  make dist       a release there: sources, binary, package, SHA256SUMS'
 	@echo '  make clean      remove target/ with all that the others made'
 
 demo: build
@@ -37,7 +42,16 @@ bench:
 	@hack/bench
 
 install:
-	@hack/install '$(DESTDIR)' '$(PREFIX)'
+	@hack/install '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)'
+
+uninstall:
+	@hack/install --remove '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)'
+
+deb:
+	@hack/deb
+
+dist:
+	@hack/dist
 
 clean:
 	@hack/clean
