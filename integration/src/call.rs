@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub struct Call {
     words: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    bare_env: bool,
+    both_streams: bool,
     cwd: Option<PathBuf>,
     user: Option<(u32, u32)>,
     stdin: Stdin,
@@ -46,6 +48,8 @@ impl Call {
         Call {
             words: vec![program.as_ref().to_owned()],
             env: Vec::new(),
+            bare_env: false,
+            both_streams: false,
             cwd: None,
             user: None,
             stdin: Stdin::Null,
@@ -76,6 +80,12 @@ impl Call {
         self
     }
 
+    /// Leaves PATH and HOME out of the environment, too.
+    pub fn bare_env(mut self) -> Call {
+        self.bare_env = true;
+        self
+    }
+
     /// Starts it in another directory.
     pub fn cwd(mut self, dir: impl AsRef<Path>) -> Call {
         self.cwd = Some(dir.as_ref().to_path_buf());
@@ -97,6 +107,12 @@ impl Call {
     /// Gives it this fd as stdin.
     pub fn stdin_fd(mut self, fd: impl Into<OwnedFd>) -> Call {
         self.stdin = Stdin::Fd(fd.into());
+        self
+    }
+
+    /// Gives it one file for stdout and stderr, so that both come in the order of printing.
+    pub fn both_streams(mut self) -> Call {
+        self.both_streams = true;
         self
     }
 
@@ -148,13 +164,14 @@ impl Call {
             _ => Command::new(words.next().unwrap()),
         };
         command.args(words).env_clear();
-        command.env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
-        command
-            .env("HOME", if self.user.is_some() { "/tmp" } else { "/root" })
-            .envs(self.env);
+        if !self.bare_env {
+            command.env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            );
+            command.env("HOME", if self.user.is_some() { "/tmp" } else { "/root" });
+        }
+        command.envs(self.env);
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
@@ -163,7 +180,14 @@ impl Call {
         }
         command
             .stdout(append_to(&out_path))
-            .stderr(append_to(&err_path));
+            .stderr(append_to(if self.both_streams {
+                &out_path
+            } else {
+                &err_path
+            }));
+        if self.both_streams {
+            append_to(&err_path);
+        }
         match self.stdin {
             Stdin::Null => command.stdin(Stdio::null()),
             Stdin::Bytes(bytes) => {
