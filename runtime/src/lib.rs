@@ -22,7 +22,6 @@ mod host;
 pub mod log;
 mod plan;
 mod process;
-#[allow(dead_code, reason = "nothing installs a filter yet")]
 mod seccomp;
 mod setup;
 mod spec;

@@ -9,7 +9,7 @@ use super::{Container, Status, create};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::plan::ProcessPlan;
+use crate::plan::{ProcessPlan, plan_seccomp};
 use crate::process::exec::Join;
 use crate::process::foreground::Foreground;
 use crate::process::parent;
@@ -110,6 +110,7 @@ impl Container {
         for name in &options.caps {
             plan.capabilities.add(capability(name)?);
         }
+        let seccomp = plan_seccomp(&spec)?;
         let console_socket = match (&options.console_socket, plan.terminal) {
             (Some(path), true) => Some(parent::connect_console(path)?),
             (Some(_), false) => {
@@ -146,6 +147,8 @@ impl Container {
             memory_policy: MemoryPolicy::plan(linux.and_then(|l| l.memory_policy().as_ref()))?,
             passed_fds: &passed_fds,
             console_socket,
+            seccomp: seccomp.as_ref(),
+            state: self.record.hook_state().now("running", self.record.pid),
         };
         let mut newborn = join.fork().map_err(because)?;
         newborn.serve(&mut ()).map_err(because)?;

@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::seccomp::names;
 use crate::setup::{capabilities, mount_options};
+use crate::spec;
+use crate::sys::seccomp as kernel;
 
 /// The newest runtime specification whose config.json is understood.
-pub const SPEC_VERSION: &str = "1.3.0";
+pub const SPEC_VERSION: &str = spec::VERSION;
 
 const HOOKS: &[&str] = &[
     "prestart",
@@ -64,7 +67,7 @@ struct Linux {
     namespaces: Names,
     capabilities: Names,
     cgroup: Cgroup,
-    seccomp: Enabled,
+    seccomp: Seccomp,
     apparmor: Enabled,
     selinux: Enabled,
     intel_rdt: IntelRdt,
@@ -81,6 +84,18 @@ struct Cgroup {
     systemd: bool,
     systemd_user: bool,
     rdma: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: Names,
+    operators: Names,
+    archs: Names,
+    known_flags: Vec<&'static str>,
+    /// Of this kernel.
+    supported_flags: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,7 +147,14 @@ pub fn features() -> Features {
                 systemd_user: true,
                 rdma: false,
             },
-            seccomp: Enabled { enabled: false },
+            seccomp: Seccomp {
+                enabled: true,
+                actions: &names::ACTIONS,
+                operators: &names::OPERATORS,
+                archs: &names::ARCHS,
+                known_flags: kernel::FLAGS.iter().map(|(_, name)| *name).collect(),
+                supported_flags: kernel::supported_flags(),
+            },
             apparmor: yes(),
             selinux: yes(),
             intel_rdt: IntelRdt {
@@ -163,13 +185,18 @@ mod tests {
         assert_eq!(json["ociVersionMax"], "1.3.0");
         let linux = &json["linux"];
         assert_eq!(linux["mountExtensions"]["idmap"]["enabled"], true);
-        assert_eq!(linux["seccomp"]["enabled"], false);
+        assert_eq!(linux["seccomp"]["enabled"], true);
         assert_eq!(linux["cgroup"]["systemdUser"], true);
         let has = |list: &serde_json::Value, name: &str| {
             list.as_array().unwrap().iter().any(|item| item == name)
         };
         assert!(has(&json["mountOptions"], "rro"));
         assert!(has(&linux["namespaces"], "user"));
+        assert!(has(&linux["seccomp"]["archs"], "SCMP_ARCH_X32"));
+        assert!(has(
+            &linux["seccomp"]["knownFlags"],
+            "SECCOMP_FILTER_FLAG_LOG"
+        ));
         assert!(has(&linux["capabilities"], "CAP_CHECKPOINT_RESTORE"));
         assert_eq!(
             json["annotations"]["org.opencontainers.runc.checkpoint.enabled"],

@@ -11,6 +11,7 @@ use crate::cgroup::{Delegation, DeviceRules, Limits};
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
 use crate::host::Host;
+use crate::seccomp::{self, Filter};
 use crate::setup::devices::Devices;
 use crate::setup::hostname::Hostname;
 use crate::setup::id_mappings::IdMappings;
@@ -66,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) intel_rdt: Option<IntelRdt>,
     pub(crate) limits: Limits,
     pub(crate) hooks: Hooks,
+    /// `None`: no filter.
+    pub(crate) seccomp: Option<Filter>,
 }
 
 impl Plan {
@@ -77,7 +80,6 @@ impl Plan {
             .process()
             .as_ref()
             .ok_or_else(|| Error::config("process is missing"))?;
-        refuse_unsupported(linux)?;
 
         let namespaces = Namespaces::plan(linux.namespaces().as_ref())?;
         let mappings =
@@ -125,11 +127,23 @@ impl Plan {
             intel_rdt: IntelRdt::plan(linux.intel_rdt().as_ref(), options.id)?,
             limits: Limits::plan(linux.resources().as_ref())?,
             hooks: Hooks::plan(spec.hooks().as_ref())?.with_output(spec.annotations().as_ref()),
+            seccomp: plan_seccomp(spec)?,
             namespaces,
             mappings,
             time_offsets,
         })
     }
+}
+
+/// The filter of a container's processes.
+pub(crate) fn plan_seccomp(spec: &spec::Spec) -> Result<Option<Filter>> {
+    let linux = spec.linux().as_ref();
+    let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) else {
+        return Ok(None);
+    };
+    let annotations = spec.annotations().as_ref();
+    seccomp::check_names(profile, annotations)?;
+    Filter::plan(profile)?.with_receiver(annotations).map(Some)
 }
 
 /// Maps belong to a user namespace, and a new user namespace needs maps.
@@ -152,19 +166,6 @@ fn check_mappings(namespaces: &Namespaces, mappings: &IdMappings, host: &Host) -
     }
     if host.euid != 0 && !namespaces.has(kind::USER) {
         return Err(Error::config("rootless container requires user namespaces"));
-    }
-    Ok(())
-}
-
-/// What later versions bring.
-fn refuse_unsupported(linux: &spec::Linux) -> Result<()> {
-    let refuse = |name: &str| {
-        Err(Error::unsupported(format!(
-            "linux.{name} is not supported by this version of vzrun"
-        )))
-    };
-    if linux.seccomp().is_some() {
-        return refuse("seccomp");
     }
     Ok(())
 }

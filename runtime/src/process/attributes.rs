@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::channel::ChildEnd;
 use super::init;
+use super::seccomp::Rest;
 use crate::error::{Error, ErrorKind, Result, errno_text};
 use crate::plan::ProcessPlan;
 use crate::setup::console;
@@ -21,9 +22,13 @@ use crate::sys::procfs::Procfs;
 use crate::sys::{ids, prctl, process};
 
 impl ProcessPlan {
-    /// What needs the privileges of before the user changes, then the user. From here on the process has no more rights
-    /// than its program will have.
-    pub(crate) fn become_user(&self, procfs: &Procfs) -> Result<()> {
+    /// What needs the privileges of before the user changes, `seal` as the last of it, then the user. From here on the
+    /// process has no more rights than its program will have.
+    pub(super) fn become_user(
+        &self,
+        procfs: &Procfs,
+        seal: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         if self.no_new_privileges {
             prctl::set_no_new_privs()?;
         }
@@ -37,6 +42,7 @@ impl ProcessPlan {
         ids::keep_capabilities(true)?;
         // A directory that only root may enter can still be the working directory, and one that only the user may.
         let entered = self.enter_cwd();
+        seal()?;
         self.user.apply()?;
         if entered.is_err() {
             self.enter_cwd()?;
@@ -134,17 +140,20 @@ impl ProcessPlan {
     }
 
     /// The last steps: no descriptor is left but those to be passed and the channel; the limits, which could be too tight
-    /// for anything after them; and the program.
+    /// for anything after them; the filter, if it is not there yet, so that it need not allow anything of the former; and
+    /// the program.
     pub(super) fn execute(
         &self,
         path: &CStr,
         environment: &Environment,
         passed: &PassedFds,
         channel: &ChildEnd,
+        mut filter: Rest<'_>,
     ) -> ! {
         let ready = passed
             .apply(channel.as_fd())
-            .and_then(|()| self.rlimits.apply());
+            .and_then(|()| self.rlimits.apply())
+            .and_then(|()| filter.install(channel));
         let error = match ready {
             Err(error) => error,
             Ok(()) => match process::execve(path, &self.arguments, &environment.variables) {

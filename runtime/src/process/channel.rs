@@ -12,19 +12,25 @@
 //!            RuntimeHooks         -->      runs prestart and createRuntime hooks
 //!                                 <--      Go
 //!            Console + master     -->      passes it on to the console socket, or keeps it
+//!            Filter               -->      has compiled the seccomp filter (only without no_new_privs)
+//!                                 <--      Go with the filter
+//!            Listener + fd, pidfd -->      passes it on to the seccomp agent (here, or after Ready with no_new_privs)
+//!                                 <--      Go
 //!            Ready                -->      saves state.json, writes the pid file
-//!                                 <--      Go (or end of the socket: the parent is dead, so ends the child)
+//!                                 <--      Go with the seccomp filter (or end of the socket: the parent is dead, so
+//!                                          ends the child)
 //!            end of the socket    -->      the program runs, or waits for `start`
 //!   (any)    Failed text          -->      gives up with this error
 //! ```
 //!
-//! A message is one packet: a tag and a payload. Only one child at a time waits for an answer.
+//! A message is one packet: a tag and a payload. Only one child at a time waits for an answer. Under a filter of its
+//! container the child has no other system calls for it than write(2) and read(2), as runc.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::socket;
 
 /// What a child says.
@@ -39,12 +45,15 @@ pub(super) enum Request {
     RuntimeHooks,
     /// Comes with the master of the terminal.
     Console,
+    Filter,
+    /// Comes with the listener of the filter, and the pidfd of who has sent it.
+    Listener,
     Ready,
     /// The child cannot go on; the text is the error's.
     Failed(String),
 }
 
-/// Room for the longest message: an error text or a list of addresses.
+/// Room for the longest message: an error text, a list of addresses or a filter.
 const LONGEST: usize = 64 << 10;
 
 impl Request {
@@ -56,6 +65,8 @@ impl Request {
             Request::Cgroup => vec![b'G'],
             Request::RuntimeHooks => vec![b'H'],
             Request::Console => vec![b'C'],
+            Request::Filter => vec![b'B'],
+            Request::Listener => vec![b'L'],
             Request::Ready => vec![b'R'],
             Request::Failed(text) => {
                 let text = text.as_bytes();
@@ -72,6 +83,8 @@ impl Request {
             [b'G'] => Some(Request::Cgroup),
             [b'H'] => Some(Request::RuntimeHooks),
             [b'C'] => Some(Request::Console),
+            [b'B'] => Some(Request::Filter),
+            [b'L'] => Some(Request::Listener),
             [b'R'] => Some(Request::Ready),
             [b'F', text @ ..] => Some(Request::Failed(String::from_utf8_lossy(text).into_owned())),
             _ => None,
@@ -90,10 +103,10 @@ pub(super) fn pair() -> Result<(ParentEnd, ChildEnd)> {
 pub(crate) struct ParentEnd(OwnedFd);
 
 impl ParentEnd {
-    /// The next request, with the descriptor that came with it. `None`: all children have closed their end.
-    pub(super) fn receive(&self) -> Result<Option<(Request, Option<OwnedFd>)>> {
+    /// The next request, with the descriptors that came with it. `None`: all children have closed their end.
+    pub(super) fn receive(&self) -> Result<Option<(Request, Vec<OwnedFd>)>> {
         let mut buffer = vec![0; LONGEST];
-        let (length, mut fds) = match socket::receive(&self.0, &mut buffer) {
+        let (length, fds) = match socket::receive(&self.0, &mut buffer) {
             // It has ended without reading what was said to it.
             Err(error) if error.errno() == Some(Errno::CONNRESET) => return Ok(None),
             other => other?,
@@ -102,7 +115,7 @@ impl ParentEnd {
             return Ok(None);
         }
         match Request::decode(&buffer[..length]) {
-            Some(request) => Ok(Some((request, fds.pop()))),
+            Some(request) => Ok(Some((request, fds))),
             None => Err(Error::new(
                 ErrorKind::Process,
                 "unknown message from the child",
@@ -128,8 +141,8 @@ impl AsFd for ChildEnd {
 
 impl ChildEnd {
     /// Says something that needs no answer.
-    pub(super) fn say(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        socket::send(&self.0, &request.encode(), fd.as_slice())
+    pub(super) fn say(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        socket::send(&self.0, &request.encode(), fds)
     }
 
     /// Says something and waits for the answer.
@@ -137,18 +150,37 @@ impl ChildEnd {
     /// # Errors
     /// The parent is gone: then this child has no reason to live on.
     pub(super) fn call(&self, request: &Request) -> Result<Vec<u8>> {
-        self.say(request, None)?;
+        self.write(request)?;
+        self.wait_go()
+    }
+
+    /// Waits for an answer.
+    pub(super) fn wait_go(&self) -> Result<Vec<u8>> {
         let mut buffer = vec![0; LONGEST];
-        let (length, _) = socket::receive(&self.0, &mut buffer)?;
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut buffer[..]))
+            .call(|| "read(channel)")?;
         match buffer.get(..length) {
             Some([b'G', payload @ ..]) => Ok(payload.to_vec()),
             _ => Err(Error::new(ErrorKind::Process, "vzrun has gone away")),
         }
     }
 
+    fn write(&self, request: &Request) -> Result<()> {
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &request.encode()))
+            .map(drop)
+            .call(|| "write(channel)")
+    }
+
     /// Tells the parent why this child ends.
     pub(super) fn failed(&self, error: &Error) -> Result<()> {
-        self.say(&Request::Failed(error.to_string()), None)
+        let request = Request::Failed(error.to_string());
+        match self.say(&request, &[]) {
+            // Refused by the container's filter, maybe.
+            Err(error) if !matches!(error.errno(), Some(Errno::PIPE | Errno::CONNRESET)) => {
+                self.write(&request)
+            }
+            other => other,
+        }
     }
 }
 
@@ -165,6 +197,8 @@ mod tests {
             Request::Cgroup,
             Request::RuntimeHooks,
             Request::Console,
+            Request::Filter,
+            Request::Listener,
             Request::Ready,
             Request::Failed("words: reason".into()),
         ] {
@@ -178,7 +212,7 @@ mod tests {
     #[test]
     fn the_end_of_one_side_is_seen_by_the_other() {
         let (parent, child) = pair().unwrap();
-        child.say(&Request::Ready, None).unwrap();
+        child.say(&Request::Ready, &[]).unwrap();
         drop(child);
         assert_eq!(
             parent.receive().unwrap().map(|(request, _)| request),

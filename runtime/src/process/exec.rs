@@ -6,10 +6,12 @@ use rustix::io::Errno;
 
 use super::channel::{self, ChildEnd, Request};
 use super::parent::{Duties, Newborn};
+use super::seccomp::Seccomp;
 use super::{init, stage};
 use crate::error::{Context, Result};
 use crate::host::Host;
 use crate::plan::ProcessPlan;
+use crate::seccomp::Filter;
 use crate::setup::console::Console;
 use crate::setup::keyring::Keyring;
 use crate::setup::listen_fds::PassedFds;
@@ -17,6 +19,7 @@ use crate::setup::memory_policy::MemoryPolicy;
 use crate::setup::namespaces::kind;
 use crate::setup::personality::Personality;
 use crate::setup::rootfs::Rootfs;
+use crate::spec::HookState;
 use crate::sys::exe;
 use crate::sys::fork::{self, Fork};
 use crate::sys::fs::{self, OFlags};
@@ -41,6 +44,10 @@ pub(crate) struct Join<'a> {
     pub(crate) passed_fds: &'a PassedFds,
     /// A connected console socket; `None`: the master is kept for the caller.
     pub(crate) console_socket: Option<OwnedFd>,
+    /// That of the container.
+    pub(crate) seccomp: Option<&'a Filter>,
+    /// The container as it is now.
+    pub(crate) state: HookState,
 }
 
 impl<'a> Join<'a> {
@@ -124,6 +131,11 @@ impl<'a> Join<'a> {
         Ok(())
     }
 
+    /// The process's filter.
+    pub(super) fn seccomp(&self) -> Seccomp<'a> {
+        Seccomp::of(self.seccomp, self.process)
+    }
+
     /// The new process's life. Comes back only with an error.
     fn live(&self, channel: &ChildEnd, entered: bool) -> Result<()> {
         signal::reset();
@@ -140,19 +152,28 @@ impl<'a> Join<'a> {
         let rootfs = Rootfs::here()?;
         if self.process.terminal {
             let console = Console::open(rootfs.as_fd(), self.process.console_size)?;
-            channel.say(&Request::Console, Some(console.master.as_fd()))?;
+            channel.say(&Request::Console, &[console.master.as_fd()])?;
             console.take()?;
         }
         self.personality.apply()?;
         self.memory_policy.apply()?;
         let environment = self.process.full_environment(&rootfs)?;
         self.process.cpu_affinity.apply_final(None)?;
-        self.process.become_user(self.procfs)?;
+        // Closed below.
+        drop(rootfs);
+        let seccomp = self.seccomp();
+        self.process.become_user(self.procfs, || {
+            self.passed_fds.close_others(&[channel.as_fd()])?;
+            seccomp.install_early(channel)
+        })?;
         let path = self.process.find_executable(&environment)?;
         prctl::set_parent_death_signal(0)?;
-        channel.call(&Request::Ready)?;
+        let mut filter = seccomp.rest(&channel.call(&Request::Ready)?);
+        if filter.notifies() {
+            filter.install(channel)?;
+        }
         self.process
-            .execute(&path, &environment, self.passed_fds, channel)
+            .execute(&path, &environment, self.passed_fds, channel, filter)
     }
 }
 

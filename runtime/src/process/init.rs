@@ -36,29 +36,29 @@ pub(super) fn live(
             _ => error.wrap("error during container init"),
         })?;
 
-    // A created container may stay for long, and be entered by those who may look into any process: what it holds of the
-    // host is closed now.
-    let mut kept = vec![channel.as_fd()];
-    kept.extend(birth.fifo.as_ref().map(AsFd::as_fd));
-    kept.extend(birth.plan.hooks.output());
-    birth.passed_fds.close_others(&kept)?;
-
     // The parent's death no longer kills this process, so that it can leave a created container behind. Until it has
     // answered, its end is still seen at the socket.
     prctl::set_parent_death_signal(0)?;
-    channel.call(&Request::Ready)?;
+    let mut filter = birth.seccomp().rest(&channel.call(&Request::Ready)?);
+    if filter.notifies() {
+        // While the parent is there, which knows the agent.
+        filter.install(channel)?;
+    }
 
     if let Some(fifo) = &birth.fifo {
         wait_for_start(fifo)?;
     }
     let plan = birth.plan;
     if plan.hooks.has(Point::StartContainer) {
+        // What they run is the container's.
+        filter.install(channel)?;
+        signal::keep_children();
         let state = birth.state.json("created", own_pid());
         plan.hooks
             .run(Point::StartContainer, &state, Some(&environment.variables))?;
     }
     plan.process
-        .execute(&path, &environment, birth.passed_fds, channel)
+        .execute(&path, &environment, birth.passed_fds, channel, filter)
 }
 
 /// For hooks in the container's namespaces: the pid as seen there (runtime-spec, "State").
@@ -69,7 +69,7 @@ fn own_pid() -> i32 {
 /// Everything between birth and readiness.
 fn set_up(
     birth: &Birth<'_>,
-    outside: Outside,
+    mut outside: Outside,
     channel: &ChildEnd,
     stage: Option<Stage>,
 ) -> Result<(Environment, CString)> {
@@ -100,7 +100,7 @@ fn set_up(
                     plan.process.rlimits.raise(None)?;
                 }
             }
-            namespaces::join(&outside.namespaces)?;
+            namespaces::join(&std::mem::take(&mut outside.namespaces))?;
             if own_user {
                 become_root()?;
             }
@@ -178,7 +178,16 @@ fn set_up(
     // A missing working directory is made, so the root becomes read-only only after that.
     plan.process.make_cwd(&rootfs);
     plan.rootfs.apply_readonly(&rootfs)?;
-    plan.process.become_user(procfs)?;
+    drop(rootfs);
+    plan.process.become_user(procfs, || {
+        // A created container may stay for long, and be entered by those who may look into any process: what it holds
+        // of the host is closed now. Nothing that is closed here has an owner who would close it again.
+        let mut kept = vec![channel.as_fd()];
+        kept.extend(birth.fifo.as_ref().map(AsFd::as_fd));
+        kept.extend(plan.hooks.output());
+        birth.passed_fds.close_others(&kept)?;
+        birth.seccomp().install_early(channel)
+    })?;
     let path = plan.process.find_executable(&environment)?;
     Ok((environment, path))
 }
@@ -229,7 +238,7 @@ fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Opt
     }
     let console = Console::open(rootfs.as_fd(), process.console_size)?;
     console.mount_on_dev_console(rootfs.as_fd())?;
-    channel.say(&Request::Console, Some(console.master.as_fd()))?;
+    channel.say(&Request::Console, &[console.master.as_fd()])?;
     Ok(Some(console))
 }
 

@@ -2,8 +2,8 @@
 //!
 //! `parent` is vzrun as it was called. It forks; the child has the plan in its memory and asks for what only the parent
 //! can do, over one socket (`channel`). `stage` is the process in between where the kernel demands one, `init` the
-//! container's first process, `exec` one more that joins it. `attributes` is what both do last, `foreground` the
-//! parent's waiting when it stays.
+//! container's first process, `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
+//! filter over that, `foreground` the parent's waiting when it stays.
 
 mod attributes;
 mod channel;
@@ -11,6 +11,7 @@ pub(crate) mod exec;
 pub(crate) mod foreground;
 mod init;
 pub(crate) mod parent;
+mod seccomp;
 mod stage;
 
 pub(crate) use init::NAME as INIT_NAME;

@@ -9,6 +9,7 @@ use rustix::process::Pid;
 
 use super::channel::{self, ParentEnd, Request};
 use super::exec::Join;
+use super::seccomp::Seccomp;
 use super::{init, stage};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::Point;
@@ -96,9 +97,16 @@ pub(crate) struct Newborn<'a> {
     staged: bool,
     /// Set once the child is on its own: until then it does not outlive this value.
     released: bool,
+    /// The program of the seccomp filter, in bytes, once it is compiled; without a filter it is empty.
+    filter: Option<Vec<u8>>,
 }
 
 impl<'a> Birth<'a> {
+    /// The process's filter.
+    pub(super) fn seccomp(&self) -> Seccomp<'a> {
+        Seccomp::of(self.plan.seccomp.as_ref(), &self.plan.process)
+    }
+
     /// Forks.
     pub(crate) fn fork(self) -> Result<Newborn<'a>> {
         let new_user = self.plan.namespaces.is_new(kind::USER);
@@ -164,6 +172,7 @@ impl<'a> Newborn<'a> {
             master: None,
             staged,
             released: false,
+            filter: None,
         }
     }
 
@@ -175,8 +184,17 @@ impl<'a> Newborn<'a> {
         if !self.staged {
             self.prepare(caller)?;
         }
+        // A child without ids, or one that is to be moved, comes first.
+        let mut waits = match &self.duties {
+            Duties::Init(birth) => birth.plan.namespaces.is_new(kind::USER),
+            Duties::Exec(_) => false,
+        };
         loop {
-            let Some((request, fd)) = self.channel.receive()? else {
+            if !waits && !self.staged && self.filter.is_none() {
+                // The child is busy with its own.
+                self.filter = Some(self.duties.seccomp().compile()?);
+            }
+            let Some((request, fds)) = self.channel.receive()? else {
                 return Err(self.died());
             };
             match (request, &self.duties) {
@@ -190,6 +208,7 @@ impl<'a> Newborn<'a> {
                 ) => {
                     plan.mappings.apply(procfs, self.child.pid, host)?;
                     self.answer(&[])?;
+                    waits = false;
                 }
                 (Request::NetDevices, Duties::Init(birth)) => {
                     self.answer(&self.move_net_devices(birth)?)?;
@@ -203,18 +222,38 @@ impl<'a> Newborn<'a> {
                     self.run_hooks(birth)?;
                     self.answer(&[])?;
                 }
-                (Request::Console, _) => self.console(fd)?,
-                (Request::Ready, _) if !self.staged => return Ok(()),
-                (request, _) => {
-                    let text = format!("unexpected message from the child: {request:?}");
-                    return Err(Error::new(ErrorKind::Process, text));
+                (Request::Console, _) => self.console(fds)?,
+                (Request::Filter, _) if !self.staged => {
+                    self.answer(self.filter.as_deref().unwrap_or_default())?;
                 }
+                (Request::Listener, _) => self.listener(&fds)?,
+                (Request::Ready, _) if !self.staged => return Ok(()),
+                (request, _) => return Err(unexpected(&request)),
             }
         }
     }
 
     /// Lets the child go on to its program, or to wait for `start`.
     pub(crate) fn go(&self) -> Result<()> {
+        if !self.duties.seccomp().is_late() {
+            return self.answer(&[]);
+        }
+        self.answer(self.filter.as_deref().unwrap_or_default())?;
+        if !self.duties.seccomp().notifies() {
+            return Ok(());
+        }
+        match self.channel.receive()? {
+            Some((Request::Listener, fds)) => self.listener(&fds),
+            Some((Request::Failed(text), _)) => Err(Error::new(ErrorKind::Process, text)),
+            Some((request, _)) => Err(unexpected(&request)),
+            None => Err(self.died()),
+        }
+    }
+
+    /// The filter is there: its listener goes to the agent before the child makes another call, which may need the agent.
+    fn listener(&self, fds: &[OwnedFd]) -> Result<()> {
+        let pid = self.child.pid.as_raw_nonzero().get();
+        self.duties.pass_listener(fds, pid)?;
         self.answer(&[])
     }
 
@@ -240,10 +279,7 @@ impl<'a> Newborn<'a> {
         match self.channel.receive()? {
             None => Ok(()),
             Some((Request::Failed(text), _)) => Err(Error::new(ErrorKind::Process, text)),
-            Some((request, _)) => {
-                let text = format!("unexpected message from the child: {request:?}");
-                Err(Error::new(ErrorKind::Process, text))
-            }
+            Some((request, _)) => Err(unexpected(&request)),
         }
     }
 
@@ -304,9 +340,10 @@ impl<'a> Newborn<'a> {
         Ok(())
     }
 
-    fn console(&mut self, master: Option<OwnedFd>) -> Result<()> {
-        let master =
-            master.ok_or_else(|| Error::new(ErrorKind::Process, "the child sent no terminal"))?;
+    fn console(&mut self, mut fds: Vec<OwnedFd>) -> Result<()> {
+        let master = fds
+            .pop()
+            .ok_or_else(|| Error::new(ErrorKind::Process, "the child sent no terminal"))?;
         let socket = match &self.duties {
             Duties::Init(birth) => &birth.console_socket,
             Duties::Exec(join) => &join.console_socket,
@@ -329,6 +366,11 @@ impl<'a> Newborn<'a> {
             format!("container process died before it was ready ({how}, possibly OOM-killed)");
         Error::new(ErrorKind::Died, text)
     }
+}
+
+fn unexpected(request: &Request) -> Error {
+    let text = format!("unexpected message from the child: {request:?}");
+    Error::new(ErrorKind::Process, text)
 }
 
 /// A birth that fails leaves no process.

@@ -66,7 +66,7 @@ pub(super) fn make_sibling(
         Fork::Parent(proper) => {
             drop(said);
             let pid = proper.pid.as_raw_nonzero().get();
-            channel.say(&Request::Stage(pid), None)?;
+            channel.say(&Request::Stage(pid), &[])?;
             drop(hold);
             Ok(())
         }

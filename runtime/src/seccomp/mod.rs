@@ -20,6 +20,8 @@ mod assembler;
 mod conditions;
 #[cfg(test)]
 mod interpreter;
+mod listener;
+pub(crate) mod names;
 mod rules;
 mod syscalls;
 #[cfg(test)]
@@ -34,6 +36,7 @@ use crate::sys::seccomp::{
     FLAG_LOG, FLAG_NEW_LISTENER, FLAG_SPEC_ALLOW, FLAG_WAIT_KILLABLE_RECV, SockFilter,
 };
 use arch::Arch;
+pub(crate) use listener::check_names;
 use rules::{Action, Condition};
 use syscalls::Syscall;
 

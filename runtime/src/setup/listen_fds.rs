@@ -69,12 +69,12 @@ impl PassedFds {
         process::close_from_but(self.end(), kept)
     }
 
-    /// Right before the exec: these descriptors stay, all after them go but `kept`, which goes with the exec.
+    /// Right before the exec, and after [`PassedFds::close_others`]: these descriptors stay, all after them go but `kept`, which goes with the exec.
     pub(crate) fn apply(&self, kept: BorrowedFd<'_>) -> Result<()> {
         for fd in FIRST..self.end() {
             process::keep_on_exec(raw(fd))?;
         }
-        self.close_others(&[kept])
+        process::close_rest_from_but(self.end(), &[kept])
     }
 
     fn end(&self) -> u32 {

@@ -21,6 +21,9 @@ use serde_json::value::RawValue;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs::{self, OFlags};
 
+/// The newest runtime specification whose config.json is understood.
+pub(crate) const VERSION: &str = "1.3.0";
+
 /// The largest config.json that is read: 32 MiB. Real ones have some ten KiB.
 const LIMIT: u64 = 32 << 20;
 

@@ -43,9 +43,23 @@ pub(super) fn strip_nulls(value: &mut Value) {
 }
 
 /// Values that the types spell otherwise than the specification does, or do not take: two flags of the scheduler, an
-/// empty list of CPUs, which is as good as none, a process without a user, which is root, and limits of huge pages,
-/// which have no sign.
+/// empty list of CPUs, which is as good as none, a process without a user, which is root, limits of huge pages,
+/// which have no sign, and a seccomp profile that says nothing, which is none.
 fn translate(document: &mut Value) {
+    if let Some(linux) = document.get_mut("linux").and_then(Value::as_object_mut) {
+        let empty = |profile: &Value, member: &str| match profile.get(member) {
+            None => true,
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(_) => false,
+        };
+        let says_nothing = linux.get("seccomp").is_some_and(|profile| {
+            profile.is_object() && empty(profile, "defaultAction") && empty(profile, "syscalls")
+        });
+        if says_nothing {
+            linux.remove("seccomp");
+        }
+    }
     let pages = "/linux/resources/hugepageLimits";
     let pages = match document.pointer(pages) {
         Some(_) => document.pointer_mut(pages),
@@ -165,6 +179,20 @@ mod tests {
         assert_eq!(scheduler.flags().as_ref().unwrap().len(), 2);
         let affinity = process.exec_cpu_affinity().as_ref().unwrap();
         assert_eq!(affinity.initial(), &None);
+    }
+
+    #[test]
+    fn a_profile_that_says_nothing_is_none() {
+        let profile = |text: &str| {
+            let json = format!(r#"{{"ociVersion":"1.0.0","linux":{{"seccomp":{text}}}}}"#);
+            spec(&json).map(|spec| spec.linux().as_ref().unwrap().seccomp().is_some())
+        };
+        for nothing in ["null", "{}", r#"{"defaultAction":"","syscalls":[]}"#] {
+            assert!(!profile(nothing).unwrap(), "{nothing}");
+        }
+        assert!(profile(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#).unwrap());
+        assert!(profile(r#"{"syscalls":[{"names":["x"],"action":"SCMP_ACT_KILL"}]}"#).is_err());
+        assert!(profile("[]").is_err());
     }
 
     #[test]

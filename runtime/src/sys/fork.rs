@@ -107,6 +107,19 @@ pub(crate) fn clone3(
 /// CLONE_INTO_CGROUP of linux/sched.h.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// CLONE_FILES: the child has not a copy of the descriptors but the same ones. It must own none of them.
+pub(crate) const SAME_DESCRIPTORS: u64 = libc::CLONE_FILES as u64;
+
+/// Descriptors by the numbers that a process with the same ones has told; it keeps them open until this is done.
+pub(crate) fn with_shared<const N: usize, T>(
+    numbers: &[libc::c_int; N],
+    work: impl FnOnce(&[BorrowedFd<'_>; N]) -> T,
+) -> T {
+    // SAFETY: the borrows end with `work`, and the caller says that the owner waits for that.
+    let fds = numbers.map(|number| unsafe { BorrowedFd::borrow_raw(number) });
+    work(&fds)
+}
+
 /// `/proc/self/task` has one entry: its link count is 3 (itself, `.` and the one thread). A missing procfs counts as
 /// single-threaded, because the binary is.
 fn is_single_threaded() -> bool {

@@ -58,6 +58,28 @@ pub(crate) fn execveat(
 /// Close-on-exec is not enough before the program of a container: execve(2) resolves the program's path, and that of an
 /// interpreter, while the descriptors are still open, and /proc/self/fd leads through them (CVE-2024-21626).
 pub(crate) fn close_from_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<()> {
+    close_gaps(first, kept, close_range)
+}
+
+/// The same where [`close_from_but`] has been before, and few have been kept or opened since: a filter of the container
+/// that is older than close_range(2) refuses it, and they are closed one by one.
+pub(crate) fn close_rest_from_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<()> {
+    close_gaps(first, kept, |from, to| {
+        if close_range(from, to).is_err() {
+            for fd in from..=to.min(from.saturating_add(1024)) {
+                // SAFETY: as for close_range; what is not open gives EBADF, which is no matter.
+                unsafe { libc::close(fd.cast_signed()) };
+            }
+        }
+        Ok(())
+    })
+}
+
+fn close_gaps(
+    first: u32,
+    kept: &[BorrowedFd<'_>],
+    close: impl Fn(u32, u32) -> Result<()>,
+) -> Result<()> {
     let mut kept: Vec<u32> = kept
         .iter()
         .map(|fd| fd.as_raw_fd().unsigned_abs())
@@ -66,11 +88,11 @@ pub(crate) fn close_from_but(first: u32, kept: &[BorrowedFd<'_>]) -> Result<()> 
     let mut first = first;
     for fd in kept {
         if fd > first {
-            close_range(first, fd - 1)?;
+            close(first, fd - 1)?;
         }
         first = first.max(fd + 1);
     }
-    close_range(first, libc::c_uint::MAX)
+    close(first, libc::c_uint::MAX)
 }
 
 fn close_range(first: u32, last: u32) -> Result<()> {

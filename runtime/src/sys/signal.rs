@@ -46,6 +46,16 @@ pub(crate) fn keep_children() {
     }
 }
 
+/// SA_NOCLDWAIT for SIGCHLD: children of this process leave nothing to be waited for. Ends with execve(2).
+pub(crate) fn discard_children() {
+    // SAFETY: a sigaction of zeros has the default action and an empty mask.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_flags = libc::SA_NOCLDWAIT;
+        libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
+    }
+}
+
 /// Empties the signal mask and gives every signal its default action, as a new program expects.
 pub(crate) fn reset() {
     // `struct kernel_sigaction`: handler SIG_DFL (0), flags, restorer, mask. The C library's call would leave out the two

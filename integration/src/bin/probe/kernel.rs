@@ -1,9 +1,11 @@
 //! The calls that rustix has no safe form of, and the entry point.
 
-use libc::{c_char, c_int, c_long, c_ulong};
+use libc::{c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Rust's own start would ignore SIGPIPE and reopen closed stdio, and so hide what the runtime set.
 // SAFETY: the C library calls `main` once; no other function of this name is linked in.
@@ -281,4 +283,95 @@ pub(crate) fn is_program(id: u32) -> bool {
     let size = size_of_val(&by_id) as i64;
     let address = by_id.as_mut_ptr() as i64;
     raw_syscall(libc::SYS_bpf, [PROG_GET_FD_BY_ID, address, size, 0, 0, 0]).is_ok()
+}
+
+/// A system call by the 32-bit entry of x86; nowhere else is there one.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn i386_syscall(number: i64, args: [i64; 6]) -> Result<i64, rustix::io::Errno> {
+    let mut result = number as i32;
+    let [a, b, c, d, e, _] = args.map(|arg| arg as i32);
+    // SAFETY: as for `raw_syscall`; rbx, which the compiler keeps for itself, is put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg {a:r}, rbx",
+            "int 0x80",
+            "xchg {a:r}, rbx",
+            a = inout(reg) i64::from(a) => _,
+            inout("eax") result,
+            in("ecx") b,
+            in("edx") c,
+            in("esi") d,
+            in("edi") e,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    if !(-4095..0).contains(&result) {
+        return Ok(result.into());
+    }
+    Err(rustix::io::Errno::from_raw_os_error(-result))
+}
+
+/// A system call by the 32-bit entry of x86; nowhere else is there one.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn i386_syscall(_number: i64, _args: [i64; 6]) -> Result<i64, rustix::io::Errno> {
+    Err(rustix::io::Errno::NOSYS)
+}
+
+/// What SIGSYS has said last: number of the call, architecture, the filter's data.
+static TRAPPED: [AtomicI64; 3] = [const { AtomicI64::new(-1) }; 3];
+
+extern "C" fn note_sigsys(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
+    // SAFETY: the kernel gives a siginfo_t of 128 bytes. For SIGSYS (sigaction(2)) the error is the second int, and behind
+    // the address of the call, which is at 16, come its number and the architecture.
+    let (data, number, arch) = unsafe {
+        let ints = info.cast::<i32>();
+        (*ints.add(1), *ints.add(6), (*ints.add(7)).cast_unsigned())
+    };
+    TRAPPED[1].store(arch.into(), Ordering::SeqCst);
+    TRAPPED[2].store(data.into(), Ordering::SeqCst);
+    TRAPPED[0].store(number.into(), Ordering::SeqCst);
+}
+
+/// From here on SIGSYS is noted and does nothing else.
+pub(crate) fn catch_sigsys() {
+    // SAFETY: a sigaction of zeros is valid, and the handler only stores numbers.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note_sigsys as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        libc::sigaction(libc::SIGSYS, &action, std::ptr::null_mut());
+    }
+}
+
+/// What SIGSYS has said since [`catch_sigsys`]: number of the call, architecture, the filter's data.
+pub(crate) fn trapped() -> Option<(i64, i64, i64)> {
+    let number = TRAPPED[0].load(Ordering::SeqCst);
+    let rest = |at: usize| TRAPPED[at].load(Ordering::SeqCst);
+    (number >= 0).then(|| (number, rest(1), rest(2)))
+}
+
+/// How many threads this process has.
+pub(crate) fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// Does it in a child: the text that it gives, and the signal that has killed the child.
+pub(crate) fn in_child(work: impl FnOnce() -> String) -> (String, Option<i32>) {
+    let (reader, mut writer) = std::io::pipe().expect("pipe");
+    // SAFETY: this process has one thread; the child ends by _exit.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let text = work();
+        let done = writer.write_all(text.as_bytes()).is_ok();
+        // SAFETY: takes a number.
+        unsafe { libc::_exit(i32::from(!done)) };
+    }
+    drop(writer);
+    let mut text = String::new();
+    let _ = std::io::BufReader::new(reader).read_to_string(&mut text);
+    let mut status = 0;
+    // SAFETY: the status is an int on this stack.
+    unsafe { libc::waitpid(pid, &mut status, 0) };
+    let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+    (text, signal)
 }

@@ -22,6 +22,7 @@
 //! `probe statfs FILE...`             JSON: filesystem type, flags, size
 //! `probe list DIR...`                JSON: sorted names
 //! `probe try WHAT [ARGS...]`         prints "ok" or the error's name; see `attempt.rs`
+//! `probe call CALL...`              JSON: what came of each system call; see `calls.rs`
 //! `probe device-programs DIR`        JSON: the ids of the device programs of a cgroup
 //! `probe is-program ID`              whether there is one of this id: prints true or false
 //! `probe listen-fds`                 JSON: LISTEN_* and open fds
@@ -31,6 +32,7 @@
 #![no_main]
 
 mod attempt;
+mod calls;
 mod kernel;
 mod load;
 mod names;
@@ -92,6 +94,7 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["statfs", files @ ..] => say_each(files, system::statfs),
         ["list", dirs @ ..] => say_each(dirs, system::list),
         ["try", what @ ..] => println!("{}", attempt::attempt(what)),
+        ["call", list @ ..] => say(&calls::answers(list)),
         ["device-programs", dir] => {
             say(&json!(kernel::device_programs(&fs::File::open(dir)?)?));
         }
