@@ -314,8 +314,8 @@ mod tests {
     #[test]
     fn missing_places_are_made_inside_whatever_links_say() {
         let (path, rootfs) = root();
-        std::os::unix::fs::symlink("/outside/deep", path.join("absolute")).unwrap();
-        std::os::unix::fs::symlink("../../../up", path.join("relative")).unwrap();
+        rustix::fs::symlinkat("/outside/deep", fs::CWD, path.join("absolute")).unwrap();
+        rustix::fs::symlinkat("../../../up", fs::CWD, path.join("relative")).unwrap();
         rootfs.directory(Path::new("/a/b/c")).unwrap();
         rootfs.file(Path::new("/absolute/file")).unwrap();
         rootfs.file(Path::new("/relative")).unwrap();
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn loops_and_nameless_paths_are_errors() {
         let (path, rootfs) = root();
-        std::os::unix::fs::symlink("loop", path.join("loop")).unwrap();
+        rustix::fs::symlinkat("loop", fs::CWD, path.join("loop")).unwrap();
         assert!(rootfs.directory(Path::new("/loop")).is_err());
         assert!(rootfs.file(Path::new("/no/..")).is_err());
         std::fs::remove_dir_all(path).unwrap();
