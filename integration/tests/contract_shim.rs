@@ -267,6 +267,28 @@ fn every_command_on_an_unknown_container() {
 }
 
 #[test]
+fn a_call_that_is_not_understood_is_told_in_the_log() {
+    differs!(Crun, "says it on stderr alone");
+    let shim = Shim::new();
+    // As an engine that is newer than the runtime would.
+    let output = shim.call(&["frobnicate", "x"]).run().exits(3);
+    assert_eq!(output.stderr, "No help topic for 'frobnicate'\n");
+    assert_eq!(shim.log.last_error(), output.stderr.trim());
+    let output = shim.call(&["create", "--frobnicate", "x"]).run().exits(1);
+    assert_eq!(
+        output.stderr,
+        "flag provided but not defined: -frobnicate\n"
+    );
+    assert_eq!(shim.log.last_error(), output.stderr.trim());
+    shim.call(&["delete"]).run().exits(1);
+    let text = shim.log.last_error();
+    assert!(
+        text.ends_with(": \"delete\" requires exactly 1 argument(s)"),
+        "{text}"
+    );
+}
+
+#[test]
 fn cleaning_up_what_is_not_there() {
     let shim = Shim::new();
     shim.quiet(&["delete", "--force", "x"]);

@@ -104,6 +104,8 @@ pub(crate) enum Target {
     Version,
     /// A subcommand and the words behind it.
     Verb(&'static Verb, Vec<String>),
+    /// There is no such subcommand, which is said when it is known where the log goes.
+    Unknown(String),
 }
 
 /// A command line, taken apart as far as it takes to know the subcommand: a binary that will run itself again from a
@@ -125,10 +127,15 @@ impl Line {
             _ if found.flags.iter().any(|flag| flag == "--version") => Target::Version,
             None => Target::Help,
             Some((name, rest)) if name == "help" || name == "h" => match rest.first() {
-                Some(topic) if topic != "help" && topic != "h" => Target::HelpOf(find(topic)?),
+                Some(topic) if topic != "help" && topic != "h" => {
+                    cmd::find(topic).map_or_else(|| Target::Unknown(topic.clone()), Target::HelpOf)
+                }
                 _ => Target::Help,
             },
-            Some((name, rest)) => Target::Verb(find(name)?, rest.to_vec()),
+            Some((name, rest)) => match cmd::find(name) {
+                Some(verb) => Target::Verb(verb, rest.to_vec()),
+                None => Target::Unknown(name.clone()),
+            },
         };
         Ok(Line {
             target,
@@ -169,13 +176,14 @@ fn wrong(text: String) -> Failure {
     }
 }
 
-fn find(name: &str) -> Result<&'static Verb, Failure> {
-    cmd::find(name).ok_or_else(|| Failure {
+/// There is no subcommand of this name.
+pub(crate) fn unknown(name: &str) -> Failure {
+    Failure {
         text: format!("No help topic for '{name}'"),
         usage: None,
         // As runc: it is no usage error there.
         code: 3,
-    })
+    }
 }
 
 /// What clap has to say about a value, in the words of Go.
@@ -240,6 +248,7 @@ mod tests {
                 Target::HelpOf(verb) => format!("help of {}", verb.name),
                 Target::Version => "version".into(),
                 Target::Verb(verb, _) => verb.name.to_owned(),
+                Target::Unknown(name) => format!("no {name}"),
             };
             assert_eq!(target, expected, "{words}");
         }
@@ -276,9 +285,6 @@ mod tests {
     #[test]
     fn wrong_lines() {
         for (words, code, text) in [
-            ("vzrun foo", 3, "No help topic for 'foo'"),
-            ("vzrun frob x", 3, "No help topic for 'frob'"),
-            ("vzrun help foo", 3, "No help topic for 'foo'"),
             ("vzrun --root", 1, "flag needs an argument: -root"),
             (
                 "vzrun --foo state",
@@ -298,6 +304,25 @@ mod tests {
                 "{words}"
             );
         }
+    }
+
+    #[test]
+    fn unknown_commands() {
+        for (words, name) in [
+            ("vzrun foo", "foo"),
+            ("vzrun --debug frob x", "frob"),
+            ("vzrun help foo", "foo"),
+        ] {
+            let Target::Unknown(found) = line(words).unwrap().target else {
+                panic!("{words}");
+            };
+            assert_eq!(found, name);
+        }
+        let failure = unknown("foo");
+        assert_eq!(
+            (failure.code, failure.text.as_str()),
+            (3, "No help topic for 'foo'")
+        );
     }
 
     #[test]

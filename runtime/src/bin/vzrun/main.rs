@@ -66,6 +66,7 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Target::Help => output::print(&pages::help())?,
         Target::HelpOf(verb) => output::print(&pages::help_of(verb))?,
         Target::Version => output::print(&pages::version())?,
+        Target::Unknown(name) => return Err(args::unknown(&name)),
         Target::Verb(verb, words) => {
             sealed.map_err(|error| verb.failure(&error))?;
             return verb.call(&globals, &words);
