@@ -7,7 +7,8 @@ use super::parent::{Birth, Outside};
 use crate::error::{Context, Result};
 use crate::setup::namespaces::{self, Stage, kind};
 use crate::sys::fork::{self, Fork};
-use crate::sys::{namespace, poll, prctl, signal};
+use crate::sys::poll::{self, PollFd, PollFlags};
+use crate::sys::{namespace, prctl, signal};
 
 /// The stage's life.
 pub(super) fn live(
@@ -72,9 +73,10 @@ pub(super) fn make_sibling(
         }
         Fork::Child => fork::exit_after(|| {
             drop(hold);
-            let _ = rustix::io::retry_on_intr(|| rustix::io::read(&said, &mut [0u8; 1]));
+            // Nothing is ever written: it wakes when the last other end is closed.
+            let spoken = poll::poll(&mut [PollFd::new(&said, PollFlags::IN)], None);
             drop(said);
-            match live() {
+            match spoken.and_then(|_| live()) {
                 Ok(()) => 0,
                 Err(error) => {
                     init::report(channel, &error);
