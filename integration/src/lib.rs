@@ -32,6 +32,7 @@ mod dice;
 mod engine;
 mod host;
 mod host_mount;
+mod installed;
 mod mutation;
 mod output;
 mod rootfs;
@@ -50,6 +51,9 @@ pub use dice::{Dice, rounds};
 pub use engine::{EngineLog, become_subreaper, parent_of, reap};
 pub use host::{Snapshot, cgroup_dirs_named, mounts_under, processes_of};
 pub use host_mount::{HostMount, find_mount, has_attribute, has_option, mount_at};
+pub use installed::{
+    IMAGE, containers_conf, engine_call, engine_dir, image_tar, open_to_all, wait_nothing_left,
+};
 pub use mutation::{mutation, places_of};
 pub use output::Output;
 pub use rootfs::probe_path;

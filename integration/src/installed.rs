@@ -1,0 +1,97 @@
+//! The engines of this machine with the runtime under test below them: what `tests/engine_*.rs` share.
+//!
+//! An engine is started, and its image made, once for all tests of a file. The test environment
+//! (`hack/env`) has no controllers and may not raise limits, so the engines are told not to ask.
+
+use crate::{Call, Runtime, cgroup_dirs_named, until};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The name of the image that tests run.
+pub const IMAGE: &str = "localhost/bb";
+
+/// A directory for all tests of this process, open to every user.
+pub fn engine_dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = PathBuf::from(format!("/tmp/engine-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        open_to_all(&dir);
+        let io = dir.join("io");
+        fs::create_dir(&io).unwrap();
+        open_to_all(&io);
+        dir
+    })
+}
+
+/// Lets every user use a directory.
+pub fn open_to_all(dir: &Path) {
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+}
+
+/// A call of a program as in a shell in `/`.
+pub fn engine_call(program: &str) -> Call {
+    Call::of(program, &engine_dir().join("io")).cwd("/")
+}
+
+/// A tar archive of the image's root: busybox under all its names, and the user tester (1000).
+pub fn image_tar() -> &'static Path {
+    static TAR: OnceLock<PathBuf> = OnceLock::new();
+    TAR.get_or_init(|| {
+        let dir = engine_dir();
+        let script = "
+            mkdir -p image/bin image/etc image/root && mkdir -m 1777 image/tmp
+            cp /bin/busybox image/bin/
+            chroot image /bin/busybox --install -s /bin
+            printf 'root:x:0:0:root:/root:/bin/sh\\ntester:x:1000:1000::/:/bin/sh\\n' >image/etc/passwd
+            printf 'root:x:0:\\ntester:x:1000:\\n' >image/etc/group
+            tar -C image -cf image.tar .";
+        engine_call("sh")
+            .args(["-euc", script])
+            .cwd(dir)
+            .run()
+            .ok();
+        dir.join("image.tar")
+    })
+}
+
+/// A containers.conf for Podman and Buildah: the runtime under test under the name `under-test`.
+pub fn containers_conf() -> &'static Path {
+    static CONF: OnceLock<PathBuf> = OnceLock::new();
+    CONF.get_or_init(|| {
+        let path = engine_dir().join("containers.conf");
+        let runtime = Runtime::get().path().display();
+        let text = format!(
+            "[containers]\npids_limit = 0\ndefault_ulimits = [\"nofile=1024:4096\", \"nproc=4096:4096\"]\n\
+             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+             runtime = \"under-test\"\nruntime_supports_json = [\"under-test\"]\n\
+             runtime_supports_nocgroup = [\"under-test\"]\nruntime_supports_nocgroups = [\"under-test\"]\n\
+             [engine.runtimes]\nunder-test = [\"{runtime}\"]\n"
+        );
+        fs::write(&path, text).unwrap();
+        path
+    })
+}
+
+/// Waits until nothing on the host has to do with a container any more: no mount that names it, no
+/// cgroup, no state of a runtime. The engines tidy up behind a runtime that has done its part.
+#[track_caller]
+pub fn wait_nothing_left(id: &str) {
+    assert!(id.len() > 2, "{id:?} is no id");
+    until(&format!("{id} to be gone"), || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let cgroups = [id.to_string(), format!("libpod-{id}")];
+        let states = ["/run", "/run/containerd/runc/default", "/run/user/1000"];
+        let known = ["vzrun", "runc", "crun", "."].iter().any(|runtime| {
+            let mut dirs = states.iter().map(|dir| Path::new(dir).join(runtime));
+            dirs.any(|dir| dir.join(id).exists())
+        });
+        let found = known
+            || mounts.contains(id)
+            || cgroups
+                .iter()
+                .any(|name| !cgroup_dirs_named(name).is_empty());
+        (!found).then_some(())
+    });
+}

@@ -1,0 +1,291 @@
+//! containerd and its shim io.containerd.runc.v2, with the runtime under test as its BinaryName.
+
+use integration::{
+    Call, IMAGE, Output, Runtime, Terminal, containers_conf, engine_call, engine_dir, image_tar,
+    test_name, until, wait_nothing_left,
+};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// The daemon, ended with this process.
+static DAEMON: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn end_daemon() {
+    // SAFETY: plain system calls on the pid of a child that nobody else waits for.
+    unsafe {
+        libc::kill(DAEMON.load(Ordering::Relaxed), libc::SIGTERM);
+        libc::waitpid(DAEMON.load(Ordering::Relaxed), std::ptr::null_mut(), 0);
+    }
+}
+
+fn socket() -> PathBuf {
+    engine_dir().join("containerd.sock")
+}
+
+fn bare<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
+    let call = engine_call("ctr").arg("--address").arg(socket());
+    words
+        .into_iter()
+        .fold(call, |call, word| call.arg(word.as_ref()))
+}
+
+/// A call of ctr, with a daemon that has the image.
+fn ctr<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    STARTED.get_or_init(|| {
+        let dir = engine_dir();
+        let at = dir.display();
+        let config = format!(
+            "version = 2\nroot = \"{at}/root\"\nstate = \"{at}/state\"\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{at}/containerd.sock\"\n"
+        );
+        fs::write(dir.join("config.toml"), config).unwrap();
+        let log = fs::File::create(dir.join("containerd.log")).unwrap();
+        let daemon = Command::new("containerd")
+            .arg("--config")
+            .arg(dir.join("config.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        DAEMON.store(daemon.id() as i32, Ordering::Relaxed);
+        // SAFETY: the function stays, and does nothing but system calls.
+        unsafe { libc::atexit(end_daemon) };
+        until("containerd", || (bare(["version"]).run().code() == Some(0)).then_some(()));
+        // Podman makes an archive that containerd can read out of a plain tar.
+        let podman = || engine_call("podman").env("CONTAINERS_CONF_OVERRIDE", containers_conf());
+        podman().args(["import", "-q"]).arg(image_tar()).arg(IMAGE).run().ok();
+        let archive = dir.join("archive.tar");
+        podman().args(["save", "-q", "-o"]).arg(&archive).arg(IMAGE).run().ok();
+        bare(["image", "import", "--snapshotter=native", archive.to_str().unwrap()]).run().ok();
+    });
+    bare(words)
+}
+
+/// `ctr run`, without the cpu shares that it asks for by default: there is no controller for them.
+fn run_call(flags: &[&str], name: &str, command: &[&str]) -> Call {
+    let binary = Runtime::get().path().to_str().unwrap();
+    let image = format!("{IMAGE}:latest");
+    let words = [
+        "run",
+        "--snapshotter=native",
+        "--cpu-shares=0",
+        "--runc-binary",
+        binary,
+    ];
+    let words = words.iter().chain(flags).copied();
+    ctr(words
+        .chain([image.as_str(), name])
+        .chain(command.iter().copied()))
+}
+
+/// Runs one to its end, and nothing is left of it.
+fn run(flags: &[&str], command: &[&str]) -> Output {
+    let name = test_name();
+    let flags: Vec<&str> = flags.iter().copied().chain(["--rm"]).collect();
+    let output = run_call(&flags, &name, command).run();
+    // ctr goes without tidying up when the start fails.
+    ctr(["container", "rm", &name]).run();
+    wait_nothing_left(&name);
+    output
+}
+
+fn printed(flags: &[&str], command: &[&str]) -> String {
+    run(flags, command).ok().stdout.trim_end().to_string()
+}
+
+/// A container with this test's name, removed when dropped.
+struct Started(String);
+
+impl Started {
+    /// One that sleeps until it is ended, and ends with 6 at a SIGTERM.
+    fn sleeping() -> Started {
+        let started = Started(test_name());
+        let script = "trap 'exit 6' TERM; touch /tmp/up; while :; do sleep 0.05; done";
+        run_call(
+            &["--detach", "--null-io"],
+            &started.0,
+            &["sh", "-c", script],
+        )
+        .run()
+        .ok();
+        until("the trap", || {
+            (started.exec("wait", &[], &["ls", "/tmp/up"]).code() == Some(0)).then_some(())
+        });
+        started
+    }
+
+    fn exec(&self, id: &str, flags: &[&str], command: &[&str]) -> Output {
+        self.exec_call(id, flags, command).run()
+    }
+
+    fn exec_call(&self, id: &str, flags: &[&str], command: &[&str]) -> Call {
+        let exec = ["task", "exec", "--exec-id", id];
+        let words = exec.iter().chain(flags).copied();
+        ctr(words
+            .chain([self.0.as_str()])
+            .chain(command.iter().copied()))
+    }
+
+    fn task(&self, words: &[&str]) -> Output {
+        ctr(["task"]
+            .iter()
+            .chain(words)
+            .copied()
+            .chain([self.0.as_str()]))
+        .run()
+    }
+
+    fn status(&self) -> String {
+        let list = ctr(["task", "ls"]).run().ok().stdout;
+        let line = list
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(&self.0));
+        line.and_then(|line| line.split_whitespace().nth(2))
+            .unwrap_or_default()
+            .to_string()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.task(&["rm", "--force"]);
+        let output = ctr(["container", "rm", &self.0]).run();
+        if !std::thread::panicking() {
+            output.ok();
+            wait_nothing_left(&self.0);
+        }
+    }
+}
+
+/// What a container prints: `name: [flags] [command] => text`.
+macro_rules! prints {
+    ($($name:ident: [$($flag:expr),*] [$($word:expr),+] => $text:expr;)+) => {
+        $(#[test]
+        fn $name() {
+            assert_eq!(printed(&[$($flag),*], &[$($word),+]), $text);
+        })+
+    };
+}
+
+prints! {
+    ctr_a_command_runs: [] ["echo", "hi"] => "hi";
+    ctr_a_user: ["--user=1000:1000"] ["id", "-u"] => "1000";
+    ctr_a_read_only_root: ["--read-only"] ["sh", "-c", "touch /x 2>/dev/null || echo no"] => "no";
+    ctr_a_hostname: ["--hostname=foo"] ["hostname"] => "foo";
+    ctr_a_working_directory: ["--cwd=/tmp"] ["pwd"] => "/tmp";
+    ctr_a_variable: ["--env=A=b"] ["sh", "-c", "echo $A"] => "b";
+    ctr_privileged: ["--privileged"] ["sh", "-c", "mkdir /m; mount -t tmpfs x /m && echo yes"] => "yes";
+    ctr_capabilities: ["--cap-add=CAP_NET_ADMIN", "--cap-drop=CAP_CHOWN"]
+        ["grep", "CapEff", "/proc/self/status"] => "CapEff:\t00000000a80435fa";
+    ctr_a_device: ["--device=/dev/fuse"] ["stat", "-c", "%t:%T", "/dev/fuse"] => "a:e5";
+    ctr_a_mount: ["--mount=type=bind,src=/etc,dst=/mnt,options=rbind:ro"]
+        ["sh", "-c", "ls /mnt/debian_version; touch /mnt/x 2>/dev/null || echo no"] => "/mnt/debian_version\nno";
+    ctr_the_hosts_network: ["--net-host"] ["echo", "yes"] => "yes";
+    ctr_a_user_namespace: ["--uidmap=0:100000:5000", "--gidmap=0:100000:5000"]
+        ["sh", "-c", "xargs </proc/self/uid_map"] => "0 100000 5000";
+    ctr_a_cgroup_in_its_namespaces: [] ["grep", "^0:", "/proc/self/cgroup"] => "0::/default/ctr_a_cgroup_in_its_namespaces";
+}
+
+#[test]
+fn ctr_an_exit_status() {
+    run(&[], &["sh", "-c", "exit 5"]).exits(5);
+}
+
+#[test]
+fn ctr_a_missing_command() {
+    run(&[], &["nosuch"])
+        .exits(1)
+        .says("OCI runtime create failed");
+}
+
+#[test]
+fn ctr_a_pid_file() {
+    let path = engine_dir().join("pidfile");
+    let flag = format!("--pid-file={}", path.display());
+    printed(&[&flag], &["true"]);
+    assert!(fs::read_to_string(path).unwrap().parse::<i32>().unwrap() > 1);
+}
+
+#[test]
+fn ctr_a_terminal() {
+    let mut terminal = Terminal::open();
+    let command = ["sh", "-c", "tty; read x; echo got $x"];
+    let running = run_call(&["--rm", "--tty"], &test_name(), &command)
+        .terminal(&terminal)
+        .spawn();
+    terminal.read_until("/dev/pts/0");
+    terminal.write("word\n");
+    terminal.read_until("got word");
+    running.wait().ok();
+    wait_nothing_left(&test_name());
+}
+
+#[test]
+fn ctr_exec_in_a_container() {
+    let c = Started::sleeping();
+    assert_eq!(c.exec("e1", &[], &["echo", "hi"]).ok().stdout, "hi\n");
+    c.exec("e2", &[], &["sh", "-c", "exit 8"]).exits(8);
+    c.exec("e3", &[], &["nosuch"])
+        .exits(1)
+        .says("OCI runtime exec failed");
+    assert_eq!(
+        c.exec("e4", &["--cwd=/tmp"], &["pwd"]).ok().stdout,
+        "/tmp\n"
+    );
+    assert_eq!(
+        c.exec("e5", &["--user=1000"], &["id", "-u"]).ok().stdout,
+        "1000\n"
+    );
+    let mut terminal = Terminal::open();
+    let command = ["sh", "-c", "tty; read x"];
+    let running = c
+        .exec_call("e6", &["--tty"], &command)
+        .terminal(&terminal)
+        .spawn();
+    terminal.read_until("/dev/pts/0");
+    terminal.write("\n");
+    running.wait().ok();
+}
+
+#[test]
+fn ctr_pause_and_resume() {
+    let c = Started::sleeping();
+    c.task(&["pause"]).ok();
+    assert_eq!(c.status(), "PAUSED");
+    c.task(&["resume"]).ok();
+    assert_eq!(c.status(), "RUNNING");
+}
+
+#[test]
+fn ctr_processes_and_metrics() {
+    let c = Started::sleeping();
+    assert!(c.task(&["ps"]).ok().stdout.lines().count() > 1);
+    assert!(c.task(&["metrics"]).ok().stdout.contains(&c.0));
+}
+
+#[test]
+fn ctr_kill_ends_it_with_its_own_status() {
+    let c = Started::sleeping();
+    c.task(&["kill", "--signal=SIGTERM"]).ok();
+    until("its end", || (c.status() == "STOPPED").then_some(()));
+    c.task(&["rm"]).ok().says("non-zero exit code 6");
+}
+
+#[test]
+fn ctr_kill_of_all() {
+    let c = Started::sleeping();
+    c.task(&["kill", "--all", "--signal=SIGKILL"]).ok();
+    until("its end", || (c.status() == "STOPPED").then_some(()));
+}
+
+#[test]
+fn ctr_delete_by_force() {
+    let c = Started::sleeping();
+    c.task(&["rm", "--force"]);
+    assert_eq!(c.status(), "");
+}

@@ -1,0 +1,659 @@
+//! Podman, by root and by an ordinary user, with the runtime under test in runc's place.
+
+use integration::{
+    Call, IMAGE, Output, Terminal, containers_conf, differs, engine_call, engine_dir, image_tar,
+    open_to_all, test_name, until, wait_nothing_left,
+};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Until seccomp profiles are supported.
+const SECURITY: &[&str] = &["--security-opt=seccomp=unconfined"];
+
+/// Who runs Podman.
+#[derive(Clone, Copy)]
+enum Who {
+    Root,
+    Tester,
+}
+use Who::{Root, Tester};
+
+fn bare(who: Who) -> Call {
+    let call = match who {
+        Root => engine_call("podman"),
+        Tester => engine_call("as-user").args(["tester", "podman"]),
+    };
+    call.env("CONTAINERS_CONF_OVERRIDE", containers_conf())
+}
+
+/// A call of Podman, which has the image.
+fn podman<S: AsRef<str>>(who: Who, words: impl IntoIterator<Item = S>) -> Call {
+    static IMAGES: [OnceLock<()>; 2] = [OnceLock::new(), OnceLock::new()];
+    IMAGES[who as usize].get_or_init(|| {
+        if let Root = who {
+            // For --userns=auto.
+            for file in ["/etc/subuid", "/etc/subgid"] {
+                let ids = fs::read_to_string(file).unwrap();
+                fs::write(file, ids + "containers:500000:1000000\n").unwrap();
+            }
+        }
+        let tar = image_tar().to_str().unwrap();
+        bare(who).args(["import", "-q", tar, IMAGE]).run().ok();
+    });
+    words
+        .into_iter()
+        .fold(bare(who), |call, word| call.arg(word.as_ref()))
+}
+
+/// A path that no other call has.
+fn fresh(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    engine_dir().join(format!("{name}-{count}"))
+}
+
+/// A directory of the host that everybody may use.
+fn shared_dir() -> String {
+    let dir = fresh("shared");
+    fs::create_dir(&dir).unwrap();
+    open_to_all(&dir);
+    // The user tester's, who may then give it away.
+    std::os::unix::fs::chown(&dir, Some(1000), Some(1000)).unwrap();
+    dir.to_str().unwrap().to_string()
+}
+
+/// `podman run --rm`, and nothing is left of it.
+fn run_call(who: Who, flags: &[&str], command: &[&str], set: impl Fn(Call) -> Call) -> Output {
+    let cidfile = fresh("cid");
+    let words = ["run", "--rm", "--cidfile", cidfile.to_str().unwrap()];
+    let words = words.iter().chain(SECURITY).chain(flags).chain(&[IMAGE]);
+    let output = set(podman(who, words.chain(command))).run();
+    if let Ok(id) = fs::read_to_string(cidfile) {
+        wait_nothing_left(id.trim());
+    }
+    output
+}
+
+fn run(who: Who, flags: &[&str], command: &[&str]) -> Output {
+    run_call(who, flags, command, |call| call)
+}
+
+fn printed(who: Who, flags: &[&str], command: &[&str]) -> String {
+    run(who, flags, command).ok().stdout.trim_end().to_string()
+}
+
+/// A container with this test's name, removed when dropped.
+struct Started {
+    who: Who,
+    name: String,
+    id: String,
+}
+
+impl Started {
+    fn new(who: Who, flags: &[&str], command: &[&str]) -> Started {
+        Started::by(who, &["run", "--detach"], flags, command)
+    }
+
+    fn by(who: Who, verb: &[&str], flags: &[&str], command: &[&str]) -> Started {
+        let name = test_name();
+        let words = verb.iter().copied().chain(["--name", &name]);
+        let words = words
+            .chain(SECURITY.iter().copied())
+            .chain(flags.iter().copied());
+        let words = words.chain([IMAGE]).chain(command.iter().copied());
+        let id = podman(who, words).run().ok().stdout.trim().to_string();
+        Started { who, name, id }
+    }
+
+    /// One that sleeps until it is ended, and ends with 7 at a SIGTERM.
+    fn sleeping(who: Who) -> Started {
+        let script = "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done";
+        let started = Started::new(who, &[], &["sh", "-c", script]);
+        until("the trap", || started.logs().contains("up").then_some(()));
+        started
+    }
+
+    /// `podman VERB... NAME ARGS...`
+    fn call(&self, verb: &[&str], args: &[&str]) -> Call {
+        let words = verb.iter().copied().chain([self.name.as_str()]);
+        podman(self.who, words.chain(args.iter().copied()))
+    }
+
+    fn exec(&self, flags: &[&str], command: &[&str]) -> Output {
+        let words = ["exec"].iter().chain(flags);
+        self.call(&words.copied().collect::<Vec<_>>(), command)
+            .run()
+    }
+
+    fn says(&self, format: &str) -> String {
+        let format = format!("--format={format}");
+        let output = self.call(&["inspect", &format], &[]).run().ok();
+        output.stdout.trim().to_string()
+    }
+
+    fn status(&self) -> String {
+        self.says("{{.State.Status}}")
+    }
+
+    fn logs(&self) -> String {
+        self.call(&["logs"], &[]).run().ok().stdout
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let output = self.call(&["rm", "--force", "--time=0"], &[]).run();
+        if !std::thread::panicking() {
+            output.ok();
+            wait_nothing_left(&self.id);
+        }
+    }
+}
+
+/// What a container prints: `name: who [flags] [command] => text`.
+macro_rules! prints {
+    ($($name:ident: $who:ident [$($flag:expr),*] [$($word:expr),+] => $text:expr;)+) => {
+        $(#[test]
+        fn $name() {
+            assert_eq!(printed($who, &[$($flag),*], &[$($word),+]), $text);
+        })+
+    };
+}
+
+/// How a container ends: `name: who [flags] [command] => status, text on stderr`.
+macro_rules! ends {
+    ($($name:ident: $who:ident [$($flag:expr),*] [$($word:expr),+] => $status:expr, $text:expr;)+) => {
+        $(#[test]
+        fn $name() {
+            run($who, &[$($flag),*], &[$($word),+]).exits($status).says($text);
+        })+
+    };
+}
+
+const NOT_FOUND: &str = "OCI runtime attempted to invoke a command that was not found";
+const DENIED: &str = "OCI permission denied";
+
+prints! {
+    a_command_runs: Root [] ["echo", "hi"] => "hi";
+    a_hostname: Root ["--hostname=foo"] ["hostname"] => "foo";
+    a_user: Root ["--user=1000:1000"] ["id"] => "uid=1000(tester) gid=1000(tester) groups=1000(tester)";
+    a_user_by_name: Root ["--user=tester"] ["id", "-u"] => "1000";
+    a_group_more: Root ["--group-add=5"] ["id", "-G"] => "0 5";
+    a_working_directory: Root ["--workdir=/tmp"] ["pwd"] => "/tmp";
+    a_variable: Root ["--env=A=b c"] ["sh", "-c", "echo $A"] => "b c";
+    a_umask: Root ["--umask=0077"] ["sh", "-c", "umask"] => "0077";
+    an_oom_score: Root ["--oom-score-adj=500"] ["cat", "/proc/self/oom_score_adj"] => "500";
+    an_ulimit: Root ["--ulimit=nofile=100:200"] ["sh", "-c", "ulimit -n; ulimit -Hn"] => "100\n200";
+    sysctls: Root ["--sysctl=net.ipv4.ip_forward=1", "--sysctl=kernel.msgmax=9000"]
+        ["cat", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/kernel/msgmax"] => "1\n9000";
+    read_only: Root ["--read-only"]
+        ["sh", "-c", "touch /x 2>/dev/null || echo no; touch /tmp/x /run/x && echo yes"] => "no\nyes";
+    read_only_without_its_tmpfs: Root ["--read-only", "--read-only-tmpfs=false"]
+        ["sh", "-c", "touch /tmp/x 2>/dev/null || echo no"] => "no";
+    default_capabilities: Root [] ["grep", "CapEff", "/proc/self/status"] => "CapEff:\t00000000800405fb";
+    capabilities_added_and_dropped: Root ["--cap-add=NET_ADMIN", "--cap-drop=CHOWN"]
+        ["grep", "CapEff", "/proc/self/status"] => "CapEff:\t00000000800415fa";
+    no_capabilities: Root ["--cap-drop=all"] ["grep", "CapPrm", "/proc/self/status"] => "CapPrm:\t0000000000000000";
+    privileged: Root ["--privileged"]
+        ["sh", "-c", "mkdir /m; mount -t tmpfs x /m && grep -q ' /sys sysfs rw' /proc/mounts && echo yes"] => "yes";
+    no_new_privileges: Root ["--security-opt=no-new-privileges"]
+        ["grep", "NoNewPrivs", "/proc/self/status"] => "NoNewPrivs:\t1";
+    a_masked_path: Root ["--security-opt=mask=/etc/passwd"] ["cat", "/etc/passwd"] => "";
+    nothing_masked: Root ["--security-opt=unmask=ALL"]
+        ["sh", "-c", "grep -E ' /proc/| /sys/firmware' /proc/mounts | wc -l"] => "0";
+    a_device: Root ["--device=/dev/fuse"] ["sh", "-c", "stat -c %t:%T /dev/fuse"] => "a:e5";
+    a_device_for_reading_only: Root ["--device=/dev/fuse:/dev/mine:r"]
+        ["sh", "-c", "(: </dev/mine) && echo yes; (: >>/dev/mine) 2>/dev/null || echo no"] => "yes\nno";
+    a_tmpfs: Root ["--tmpfs=/t:size=1m,mode=700"]
+        ["sh", "-c", "df -k /t | awk 'END { print $2 }'; stat -c %a /t"] => "1024\n700";
+    a_tmpfs_has_what_it_covers: Root ["--tmpfs=/etc"] ["grep", "-c", "tester", "/etc/passwd"] => "1";
+    shm_has_a_size: Root ["--shm-size=1m"] ["sh", "-c", "df -k /dev/shm | awk 'END { print $2 }'"] => "1024";
+    an_image_is_mounted: Root ["--mount=type=image,src=localhost/bb,dst=/img"] ["ls", "/img/bin/busybox"] => "/img/bin/busybox";
+    a_user_namespace: Root ["--uidmap=0:100000:5000"]
+        ["sh", "-c", "cat /proc/self/uid_map | xargs"] => "0 100000 5000";
+    a_user_namespace_by_podman: Root ["--userns=auto:size=1000"]
+        ["sh", "-c", "awk '{ print $1, $3 }' /proc/self/uid_map"] => "0 1000";
+    the_hosts_pids: Root ["--pid=host"] ["sh", "-c", "test $$ -gt 5 && echo yes"] => "yes";
+    the_hosts_ipc: Root ["--ipc=host"] ["echo", "yes"] => "yes";
+    the_hosts_name: Root ["--uts=host"] ["hostname"] => "vzrun-env";
+    no_network: Root ["--network=none"] ["sh", "-c", "ip -o link | wc -l"] => "1";
+    the_hosts_network: Root ["--network=host"] ["sh", "-c", "test -e /sys/class/net/lo && echo yes"] => "yes";
+    a_bridge: Root ["--network=bridge"] ["sh", "-c", "ip -o -4 addr show eth0 | wc -l"] => "1";
+    an_init: Root ["--init"] ["cat", "/proc/1/comm"] => "podman-init";
+    a_cgroup_of_its_own: Root [] ["sh", "-c", "grep ^0: /proc/self/cgroup"] => "0::/";
+    the_hosts_cgroup_namespace: Root ["--cgroupns=host"]
+        ["sh", "-c", "grep -c ^0::/.*libpod-.* /proc/self/cgroup"] => "1";
+    cgroups_are_mounted_by_their_name: Root []
+        ["sh", "-c", "grep -c '^cgroup2* /sys/fs/cgroup cgroup2 ' /proc/mounts"] => "1";
+    systemd_mode: Root ["--systemd=always"]
+        ["sh", "-c", "echo $container; grep -cE ' (/run|/run/lock|/tmp|/var/log/journal) tmpfs' /proc/mounts; test -w /sys/fs/cgroup && echo rw"]
+        => "podman\n4\nrw";
+    a_big_environment: Root [&format!("--env=BIG={}", "x".repeat(100_000))] ["sh", "-c", "echo ${#BIG}"] => "100000";
+    a_host_name_more: Root ["--add-host=foo:1.2.3.4"] ["sh", "-c", "grep foo /etc/hosts | xargs"] => "1.2.3.4 foo";
+
+    an_ordinary_user_is_root_inside: Tester [] ["id", "-u"] => "0";
+    an_ordinary_users_ids: Tester [] ["sh", "-c", "xargs </proc/self/uid_map"] => "0 1000 1 1 100000 65536";
+    userns_keep_id: Tester ["--userns=keep-id"] ["id", "-u"] => "1000";
+    userns_keep_id_as_another: Tester ["--userns=keep-id:uid=5,gid=6"] ["sh", "-c", "id -u; id -g"] => "5\n6";
+    userns_nomap: Tester ["--userns=nomap"] ["id", "-u"] => "0";
+    userns_auto: Tester ["--userns=auto:size=500"] ["sh", "-c", "awk '{ print $1, $3 }' /proc/self/uid_map"] => "0 500";
+    userns_host: Tester ["--userns=host", "--ipc=host", "--uts=host"] ["echo", "yes"] => "yes";
+    pasta: Tester ["--network=pasta"] ["sh", "-c", "test -e /sys/class/net/lo && echo yes"] => "yes";
+    the_hosts_network_of_an_ordinary_user: Tester ["--network=host"] ["echo", "yes"] => "yes";
+    a_device_of_an_ordinary_user: Tester ["--device=/dev/fuse"] ["sh", "-c", "stat -c %t:%T /dev/fuse"] => "a:e5";
+    privileged_by_an_ordinary_user: Tester ["--privileged"]
+        ["sh", "-c", "unshare -Urm mount -t tmpfs x /tmp && echo yes"] => "yes";
+    an_init_of_an_ordinary_user: Tester ["--init"] ["cat", "/proc/1/comm"] => "podman-init";
+    a_sysctl_of_an_ordinary_user: Tester ["--sysctl=net.ipv4.ip_forward=1"]
+        ["cat", "/proc/sys/net/ipv4/ip_forward"] => "1";
+}
+
+ends! {
+    an_exit_status: Root [] ["sh", "-c", "exit 42"] => 42, "";
+    a_missing_command: Root [] ["nosuch"] => 127, NOT_FOUND;
+    a_missing_path: Root [] ["/bin/nosuch"] => 127, NOT_FOUND;
+    a_file_that_is_no_program: Root [] ["/etc/passwd"] => 126, DENIED;
+    a_directory_is_no_program: Root [] ["/etc"] => 126, "";
+    a_wrong_flag_of_podmans: Root ["--nosuch"] ["true"] => 125, "unknown flag";
+    a_missing_working_directory: Root ["--workdir=/nosuch"] ["true"] => 126, "does not exist";
+    a_missing_command_of_an_ordinary_user: Tester [] ["nosuch"] => 127, NOT_FOUND;
+    an_exit_status_of_an_ordinary_user: Tester [] ["sh", "-c", "exit 9"] => 9, "";
+    a_time_limit: Root ["--timeout=1"] ["sleep", "100"] => 255, "";
+}
+
+#[test]
+fn stdin_comes_in() {
+    let output = run_call(Root, &["-i"], &["cat"], |call| call.stdin("from outside"));
+    assert_eq!(output.ok().stdout, "from outside");
+}
+
+#[test]
+fn a_terminal() {
+    for who in [Root, Tester] {
+        let mut terminal = Terminal::open();
+        terminal.resize(30, 100);
+        let name = format!("{}-{}", test_name(), who as u8);
+        let words = ["run", "--rm", "-it", "--name", &name];
+        let words =
+            words
+                .iter()
+                .chain(SECURITY)
+                .chain(&[IMAGE, "sh", "-c", "tty; read x; echo got $x"]);
+        let running = podman(who, words).terminal(&terminal).spawn();
+        terminal.read_until("/dev/pts/0");
+        terminal.write("word\n");
+        terminal.read_until("got word");
+        running.wait().ok();
+    }
+}
+
+#[test]
+fn volumes() {
+    let dir = shared_dir();
+    fs::write(format!("{dir}/file"), "of the host").unwrap();
+    let volume = |options: &str| format!("--volume={dir}:/v{options}");
+    let read_only = [
+        "sh",
+        "-c",
+        "cat /v/file; touch /v/new 2>/dev/null || echo no",
+    ];
+    assert_eq!(
+        printed(Root, &[&volume(":ro")], &read_only),
+        "of the hostno"
+    );
+    printed(Root, &[&volume("")], &["touch", "/v/new"]);
+    assert!(fs::exists(format!("{dir}/new")).unwrap());
+    printed(Root, &[&volume(":O")], &["touch", "/v/over"]);
+    assert!(!fs::exists(format!("{dir}/over")).unwrap());
+    let shared = [
+        "sh",
+        "-c",
+        "grep ' /v ' /proc/self/mountinfo | grep -c shared:",
+    ];
+    assert_eq!(printed(Root, &[&volume(":rshared")], &shared), "1");
+}
+
+#[test]
+fn a_volume_is_given_to_the_user() {
+    for (who, flags) in [(Root, ["--user=1000"]), (Tester, ["--user=1000"])] {
+        let volume = format!("--volume={}:/v:U", shared_dir());
+        let owner = printed(who, &[flags[0], &volume], &["stat", "-c", "%u", "/v"]);
+        assert_eq!(owner, "1000");
+    }
+}
+
+#[test]
+fn an_idmapped_volume() {
+    differs!(Runc < (1, 2), "before id-mapped mounts");
+    let dir = shared_dir();
+    fs::write(format!("{dir}/file"), "").unwrap();
+    let flags = ["--uidmap=0:100000:65536", "--gidmap=0:100000:65536"];
+    let volume = format!("--volume={dir}:/v:idmap");
+    let owner = printed(
+        Root,
+        &[flags[0], flags[1], &volume],
+        &["stat", "-c", "%u:%g", "/v/file"],
+    );
+    assert_eq!(owner, "0:0");
+}
+
+#[test]
+fn a_named_volume_stays() {
+    let volume = format!("--volume={}:/v", test_name());
+    printed(Root, &[&volume], &["touch", "/v/file"]);
+    assert_eq!(printed(Root, &[&volume], &["ls", "/v"]), "file");
+    podman(Root, ["volume", "rm", &test_name()]).run().ok();
+}
+
+#[test]
+fn preserved_descriptors() {
+    let file = fresh("file");
+    fs::write(&file, "by descriptor").unwrap();
+    let output = run_call(
+        Root,
+        &["--preserve-fds=1"],
+        &["cat", "/proc/self/fd/3"],
+        |call| call.fd(3, fs::File::open(&file).unwrap()),
+    );
+    assert_eq!(output.ok().stdout, "by descriptor");
+}
+
+#[test]
+fn hooks_of_the_hooks_directory() {
+    let dir = shared_dir();
+    let hook = format!(
+        r#"{{"version":"1.0.0","hook":{{"path":"/bin/sh","args":["sh","-c","cat >{dir}/state"]}},"when":{{"always":true}},"stages":["createRuntime"]}}"#
+    );
+    fs::write(format!("{dir}/hook.json"), hook).unwrap();
+    let hooks = format!("--hooks-dir={dir}");
+    let words = [hooks.as_str(), "run", "--rm"];
+    podman(Root, words.iter().chain(SECURITY).chain(&[IMAGE, "true"]))
+        .run()
+        .ok();
+    let state = fs::read_to_string(format!("{dir}/state")).unwrap();
+    assert!(state.contains("\"pid\""), "{state}");
+}
+
+#[test]
+fn without_cgroups() {
+    let output = run(Root, &["--cgroups=disabled"], &["echo", "hi"]);
+    differs!(Runc, "it cannot go without");
+    assert_eq!(output.ok().stdout, "hi\n");
+}
+
+#[test]
+fn exec_in_a_container() {
+    let c = Started::sleeping(Root);
+    assert_eq!(c.exec(&[], &["echo", "hi"]).ok().stdout, "hi\n");
+    c.exec(&[], &["sh", "-c", "exit 9"]).exits(9);
+    c.exec(&[], &["nosuch"]).exits(127).says(NOT_FOUND);
+    c.exec(&[], &["/etc/passwd"]).exits(126).says(DENIED);
+    c.exec(&["--workdir=/nosuch"], &["pwd"]).exits(127);
+    assert_eq!(c.exec(&["--workdir=/tmp"], &["pwd"]).ok().stdout, "/tmp\n");
+    assert_eq!(
+        c.exec(&["--user=1000"], &["id", "-u"]).ok().stdout,
+        "1000\n"
+    );
+    let variable = c.exec(&["--env=A=b"], &["sh", "-c", "echo $A"]);
+    assert_eq!(variable.ok().stdout, "b\n");
+    let bounding = ["grep", "CapEff", "/proc/self/status"];
+    let usual = c.exec(&[], &bounding).ok().stdout;
+    assert_ne!(c.exec(&["--privileged"], &bounding).ok().stdout, usual);
+    let cgroup = ["grep", "^0:", "/proc/self/cgroup"];
+    assert_eq!(c.exec(&[], &cgroup).ok().stdout, "0::/\n");
+    c.exec(&["--detach"], &["touch", "/tmp/made"]).ok();
+    until("the file", || {
+        (c.exec(&[], &["ls", "/tmp/made"]).code() == Some(0)).then_some(())
+    });
+    let stdin = c
+        .call(&["exec", "-i"], &["cat"])
+        .stdin("from outside")
+        .run();
+    assert_eq!(stdin.ok().stdout, "from outside");
+}
+
+#[test]
+fn exec_with_a_terminal() {
+    for who in [Root, Tester] {
+        let c = Started::sleeping(who);
+        let mut terminal = Terminal::open();
+        let running = c
+            .call(&["exec", "-it"], &["tty"])
+            .terminal(&terminal)
+            .spawn();
+        terminal.read_until("/dev/pts/0");
+        running.wait().ok();
+    }
+}
+
+#[test]
+fn pause_and_unpause() {
+    for who in [Root, Tester] {
+        let c = Started::sleeping(who);
+        c.call(&["pause"], &[]).run().ok();
+        assert_eq!(c.status(), "paused");
+        c.exec(&[], &["true"]).fails();
+        c.call(&["unpause"], &[]).run().ok();
+        assert_eq!(c.status(), "running");
+        c.call(&["unpause"], &[]).run().fails();
+    }
+}
+
+#[test]
+fn stop_lets_it_end_by_itself() {
+    for who in [Root, Tester] {
+        let c = Started::sleeping(who);
+        c.call(&["stop", "--time=20"], &[]).run().ok();
+        assert_eq!(c.says("{{.State.Status}} {{.State.ExitCode}}"), "exited 7");
+        assert_eq!(c.logs(), "up\nbye\n");
+    }
+}
+
+#[test]
+fn stop_kills_what_does_not_end() {
+    let c = Started::new(Root, &[], &["sleep", "1000"]);
+    c.call(&["stop", "--time=1"], &[]).run().ok();
+    assert_eq!(c.says("{{.State.ExitCode}}"), "137");
+}
+
+#[test]
+fn kill_and_wait() {
+    let c = Started::sleeping(Root);
+    c.call(&["kill", "--signal=CONT"], &[]).run().ok();
+    assert_eq!(c.status(), "running");
+    c.call(&["kill"], &[]).run().ok();
+    assert_eq!(c.call(&["wait"], &[]).run().ok().stdout, "137\n");
+}
+
+#[test]
+fn kill_without_a_pid_namespace_ends_all() {
+    let c = Started::new(
+        Root,
+        &["--pid=host"],
+        &["sh", "-c", "sleep 987654 & sleep 987654"],
+    );
+    let alive = || {
+        engine_call("pgrep")
+            .args(["-xf", "sleep 987654"])
+            .run()
+            .code()
+            == Some(0)
+    };
+    until("the processes", || alive().then_some(()));
+    c.call(&["kill"], &[]).run().ok();
+    until("all to be gone", || (!alive()).then_some(()));
+}
+
+#[test]
+fn restart_and_start_again() {
+    let c = Started::sleeping(Root);
+    c.call(&["restart", "--time=20"], &[]).run().ok();
+    assert_eq!(c.status(), "running");
+    c.call(&["stop", "--time=0"], &[]).run().ok();
+    c.call(&["start"], &[]).run().ok();
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn a_restart_policy() {
+    let c = Started::new(
+        Root,
+        &["--restart=on-failure:2"],
+        &["sh", "-c", "echo x; exit 3"],
+    );
+    until("two restarts", || {
+        (c.says("{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}") == "2 exited 3")
+            .then_some(())
+    });
+    assert_eq!(c.logs(), "x\nx\nx\n");
+}
+
+#[test]
+fn attach() {
+    let script = ["sh", "-c", "read a; echo got $a; exit 5"];
+    let c = Started::by(Root, &["create", "-i"], &[], &script);
+    let output = c
+        .call(&["start", "--attach", "-i"], &[])
+        .stdin("word\n")
+        .run();
+    assert_eq!(output.exits(5).stdout, "got word\n");
+}
+
+#[test]
+fn init_creates_without_starting() {
+    let c = Started::by(Root, &["create"], &[], &["echo", "hi"]);
+    c.call(&["init"], &[]).run().ok();
+    assert_eq!(c.status(), "initialized");
+    assert_eq!(
+        c.call(&["start", "--attach"], &[]).run().ok().stdout,
+        "hi\n"
+    );
+}
+
+#[test]
+fn logs_have_both_streams() {
+    let c = Started::new(Root, &[], &["sh", "-c", "echo out; echo err >&2"]);
+    c.call(&["wait"], &[]).run().ok();
+    let output = c.call(&["logs"], &[]).run().ok();
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("out\n", "err\n")
+    );
+}
+
+#[test]
+fn top_and_stats() {
+    let c = Started::sleeping(Root);
+    let top = c.call(&["top"], &["pid", "comm"]).run().ok().stdout;
+    assert!(top.lines().any(|line| line.starts_with("1 ")), "{top}");
+    let stats = c
+        .call(&["stats", "--no-stream", "--format={{.Name}}"], &[])
+        .run()
+        .ok();
+    assert_eq!(stats.stdout.trim(), test_name());
+}
+
+#[test]
+fn cp_into_and_out_of_it() {
+    let c = Started::sleeping(Root);
+    let file = fresh("file");
+    fs::write(&file, "of the host").unwrap();
+    let inside = format!("{}:/tmp/copy", c.name);
+    podman(Root, ["cp", file.to_str().unwrap(), &inside])
+        .run()
+        .ok();
+    assert_eq!(
+        c.exec(&[], &["cat", "/tmp/copy"]).ok().stdout,
+        "of the host"
+    );
+    c.call(&["pause"], &[]).run().ok();
+    let back = fresh("back");
+    podman(Root, ["cp", &inside, back.to_str().unwrap()])
+        .run()
+        .ok();
+    assert_eq!(fs::read_to_string(back).unwrap(), "of the host");
+    c.call(&["unpause"], &[]).run().ok();
+}
+
+#[test]
+fn a_health_check() {
+    let flags = [
+        "--health-cmd=test -e /tmp/good",
+        "--health-interval=disable",
+        "--health-retries=1",
+    ];
+    let c = Started::new(Root, &flags, &["sleep", "1000"]);
+    podman(Root, ["healthcheck", "run", &c.name]).run().exits(1);
+    c.exec(&[], &["touch", "/tmp/good"]).ok();
+    podman(Root, ["healthcheck", "run", &c.name]).run().ok();
+    assert_eq!(c.says("{{.State.Health.Status}}"), "healthy");
+}
+
+#[test]
+fn update_of_what_the_host_cannot_limit_is_an_error() {
+    let c = Started::sleeping(Root);
+    c.call(&["update", "--pids-limit=50"], &[])
+        .run()
+        .exits(125)
+        .says("pids");
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn the_namespaces_of_another_container() {
+    let c = Started::sleeping(Root);
+    let of = |kind: &str| format!("--{kind}=container:{}", c.name);
+    let pid = printed(Root, &[&of("pid")], &["cat", "/proc/1/comm"]);
+    assert_eq!(pid, "sh");
+    let address = ["ip", "-o", "-4", "addr", "show", "eth0"];
+    let its = c.exec(&[], &address).ok().stdout;
+    assert_eq!(printed(Root, &[&of("network")], &address), its.trim_end());
+    printed(Root, &[&of("ipc")], &["true"]);
+}
+
+#[test]
+fn changes_are_seen_and_committed() {
+    let c = Started::by(Root, &["run", "--detach"], &[], &["touch", "/made"]);
+    c.call(&["wait"], &[]).run().ok();
+    assert!(c.call(&["diff"], &[]).run().ok().stdout.contains("A /made"));
+    let image = "localhost/committed";
+    c.call(&["commit", "-q"], &[image]).run().ok();
+    let words = ["run", "--rm"]
+        .iter()
+        .chain(SECURITY)
+        .copied()
+        .chain([image, "ls", "/made"]);
+    assert_eq!(podman(Root, words).run().ok().stdout, "/made\n");
+    podman(Root, ["rmi", image]).run().ok();
+}
+
+#[test]
+fn a_rootfs_without_an_image() {
+    let tree = image_tar().with_file_name("image");
+    for (rootfs, text) in [
+        (tree.display().to_string(), "plain"),
+        (format!("{}:O", tree.display()), "over"),
+    ] {
+        let words = ["run", "--rm"].iter().chain(SECURITY).copied();
+        let words = words.chain(["--rootfs", &rootfs, "echo", text]);
+        assert_eq!(podman(Root, words).run().ok().stdout.trim(), text);
+    }
+}
+
+#[test]
+fn a_secret() {
+    let name = test_name();
+    let file = fresh("secret");
+    fs::write(&file, "hidden").unwrap();
+    podman(Root, ["secret", "create", &name, file.to_str().unwrap()])
+        .run()
+        .ok();
+    let path = format!("/run/secrets/{name}");
+    assert_eq!(
+        printed(Root, &["--secret", &name], &["cat", &path]),
+        "hidden"
+    );
+    podman(Root, ["secret", "rm", &name]).run().ok();
+}
