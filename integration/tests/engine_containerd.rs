@@ -33,6 +33,8 @@ fn bare<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
 }
 
 /// A call of ctr, with a daemon that has the image.
+// It is waited for by end_daemon.
+#[allow(clippy::zombie_processes)]
 fn ctr<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
