@@ -8,9 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Until seccomp profiles are supported.
-const SECURITY: &[&str] = &["--security-opt=seccomp=unconfined"];
-
 /// What Buildah asks for by itself needs rights over limits that the test environment lacks.
 const LIMITS: [&str; 2] = ["--ulimit=nofile=1024:4096", "--ulimit=nproc=4096:4096"];
 
@@ -44,10 +41,7 @@ impl Build {
 
     fn with(&self, program: &[&str], flags: &[&str]) -> Output {
         let runtime = Runtime::get().path().to_str().unwrap();
-        let call = call(program[0])
-            .args(&program[1..])
-            .args(SECURITY)
-            .args(LIMITS);
+        let call = call(program[0]).args(&program[1..]).args(LIMITS);
         let call = call.args(["--isolation=oci", "--no-cache", "--tag", &test_name()]);
         let runtime = match program[0] {
             "buildah" => vec!["--runtime", runtime],
@@ -160,7 +154,6 @@ impl Working {
         call("buildah")
             .args(["from", "--name", &name])
             .args(LIMITS)
-            .args(SECURITY)
             .arg(IMAGE)
             .run()
             .ok();

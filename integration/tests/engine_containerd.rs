@@ -184,6 +184,7 @@ prints! {
     ctr_privileged: ["--privileged"] ["sh", "-c", "mkdir /m; mount -t tmpfs x /m && echo yes"] => "yes";
     ctr_capabilities: ["--cap-add=CAP_NET_ADMIN", "--cap-drop=CAP_CHOWN"]
         ["grep", "CapEff", "/proc/self/status"] => "CapEff:\t00000000a80435fa";
+    ctr_the_default_seccomp_profile: ["--seccomp"] ["grep", "Seccomp:", "/proc/self/status"] => "Seccomp:\t2";
     ctr_a_device: ["--device=/dev/fuse"] ["stat", "-c", "%t:%T", "/dev/fuse"] => "a:e5";
     ctr_a_mount: ["--mount=type=bind,src=/etc,dst=/mnt,options=rbind:ro"]
         ["sh", "-c", "ls /mnt/debian_version; touch /mnt/x 2>/dev/null || echo no"] => "/mnt/debian_version\nno";
