@@ -33,6 +33,7 @@ pub use container::{
     parse_signal, run,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use seccomp::{Machine, SeccompProfile};
 pub use sys::exe::seal as seal_executable;
 pub use sys::process::{Exit, prepare_process};
 

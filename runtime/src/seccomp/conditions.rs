@@ -25,21 +25,32 @@ pub(super) struct Contradiction;
 /// # Errors
 /// As libseccomp: a case that is the same as an earlier one, or wider by its last conditions, with another action. One
 /// that is narrower than an earlier one has no effect.
-pub(super) fn arrange(cases: &mut [Case]) -> Result<(), Contradiction> {
+pub(super) fn arrange(cases: &mut Vec<Case>) -> Result<(), Contradiction> {
     let Some(first) = cases.first() else {
         return Ok(());
     };
     if cases.iter().all(|case| case.action == first.action) {
         return Ok(());
     }
-    for (at, case) in cases.iter().enumerate() {
-        let contradicts = |earlier: &Case| {
-            earlier.action != case.action && earlier.conditions.starts_with(&case.conditions)
-        };
-        if cases[..at].iter().any(contradicts) {
+    let mut kept: Vec<Case> = Vec::with_capacity(cases.len());
+    for case in cases.drain(..) {
+        let wider = |earlier: &Case| case.conditions.starts_with(&earlier.conditions);
+        let narrower = |earlier: &Case| earlier.conditions.starts_with(&case.conditions);
+        if kept
+            .iter()
+            .any(|earlier| wider(earlier) && !narrower(earlier))
+        {
+            continue;
+        }
+        if kept
+            .iter()
+            .any(|earlier| earlier.action != case.action && narrower(earlier))
+        {
             return Err(Contradiction);
         }
+        kept.push(case);
     }
+    *cases = kept;
     cases.sort_by(|a, b| {
         for (a, b) in a.conditions.iter().zip(&b.conditions) {
             let order = precedence(b).cmp(&precedence(a));

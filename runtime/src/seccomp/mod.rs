@@ -22,11 +22,14 @@ mod conditions;
 mod interpreter;
 mod listener;
 pub(crate) mod names;
+mod profile;
 mod rules;
 mod syscalls;
 #[cfg(test)]
 mod tests;
 mod verdicts;
+
+pub use profile::{Machine, SeccompProfile};
 
 use std::path::PathBuf;
 

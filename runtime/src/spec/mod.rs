@@ -85,6 +85,11 @@ pub(crate) fn load_process(path: &Path) -> Result<Process> {
     reader::read(&bytes).context(|| path.display())
 }
 
+/// Reads what stands in `linux.seccomp`.
+pub(crate) fn parse_seccomp(bytes: &[u8]) -> Result<LinuxSeccomp> {
+    reader::read(bytes)
+}
+
 /// Reads an OCI document of any kind from a file of the host.
 fn read_file(path: &Path) -> Result<Vec<u8>> {
     let fd: OwnedFd = fs::open(path, OFlags::RDONLY)?;
