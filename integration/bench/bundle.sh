@@ -1,6 +1,6 @@
 #!/bin/bash
 # bundle.sh DIR: a bundle as Docker makes one by default, but for seccomp and
-# resources (RESOURCES=FILE adds those): its config.json, the files that it binds, and a root with busybox.
+# resources (RESOURCES=FILE and SECCOMP=FILE add those): its config.json, the files that it binds, and a root with busybox.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 dir=$1
@@ -18,5 +18,9 @@ sed -E -e "s#\"source\": \"(resolv.conf|hostname|hosts)\"#\"type\": \"bind\", \"
     -e "s#\"path\": \"rootfs\"#\"path\": \"$dir/rootfs\"#" "$here/config.json" >"$dir/config.json"
 if [ -n "${RESOURCES:-}" ]; then
     jq --slurpfile resources "$RESOURCES" '.linux.resources = $resources[0]' "$dir/config.json" >"$dir/config.json.new"
+    mv "$dir/config.json.new" "$dir/config.json"
+fi
+if [ -n "${SECCOMP:-}" ]; then
+    jq --slurpfile seccomp "$SECCOMP" '.linux.seccomp = $seccomp[0]' "$dir/config.json" >"$dir/config.json.new"
     mv "$dir/config.json.new" "$dir/config.json"
 fi

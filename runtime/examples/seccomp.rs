@@ -9,6 +9,9 @@ use std::time::Instant;
 
 use vzrun::{Error, ErrorKind, Machine, Result, SeccompProfile};
 
+/// What is printed of a profile.
+type Answer = Box<dyn Fn(&SeccompProfile) -> Result<String>>;
+
 fn main() -> ExitCode {
     match show() {
         Ok(()) => ExitCode::SUCCESS,
@@ -23,7 +26,7 @@ fn show() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let wrong = |text: String| Error::new(ErrorKind::InvalidArgument, text);
-    let line_of: Box<dyn Fn(&SeccompProfile) -> Result<String>> = match words[..] {
+    let line_of: Answer = match words[..] {
         ["x86_64"] => Box::new(|profile| hexadecimal(profile, Machine::X86_64)),
         ["aarch64"] => Box::new(|profile| hexadecimal(profile, Machine::Aarch64)),
         ["time", rounds] => {

@@ -1,7 +1,7 @@
 //! Debian's libseccomp, driven as runc drives it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use integration::Value;
@@ -31,16 +31,22 @@ pub(crate) struct Libseccomp {
 
 /// `__NR_SCMP_ERROR`: no such name.
 const UNKNOWN: c_int = -1;
+/// It went round and round, or fell over.
+pub(crate) const ENDLESS: &str = "libseccomp does not come to an end";
 const ATTR_OPTIMIZE: c_uint = 8;
 
 impl Libseccomp {
     /// `None`: it is not on this machine.
     pub(crate) fn load() -> Option<Libseccomp> {
-        fn symbol(library: *mut c_void, name: &CStr) -> *mut c_void {
+        /// # Safety
+        /// The library's function has the type F.
+        unsafe fn function<F: Copy>(library: *mut c_void, name: &CStr) -> F {
             // SAFETY: a handle from dlopen and a C string.
             let found = unsafe { libc::dlsym(library, name.as_ptr()) };
             assert!(!found.is_null(), "libseccomp has no {name:?}");
-            found
+            assert_eq!(size_of::<F>(), size_of_val(&found));
+            // SAFETY: of the same size, and the caller knows the type.
+            unsafe { std::mem::transmute_copy(&found) }
         }
         // SAFETY: loading this library runs no code that could disturb ours.
         let library = unsafe { libc::dlopen(c"libseccomp.so.2".as_ptr(), libc::RTLD_NOW) };
@@ -49,18 +55,14 @@ impl Libseccomp {
         }
         // SAFETY: the functions have these types in seccomp.h of libseccomp 2.5 and later.
         unsafe {
-            use std::mem::transmute;
             Some(Libseccomp {
-                init: transmute::<*mut c_void, _>(symbol(library, c"seccomp_init")),
-                release: transmute::<*mut c_void, _>(symbol(library, c"seccomp_release")),
-                arch_add: transmute::<*mut c_void, _>(symbol(library, c"seccomp_arch_add")),
-                attr_set: transmute::<*mut c_void, _>(symbol(library, c"seccomp_attr_set")),
-                rule_add: transmute::<*mut c_void, _>(symbol(library, c"seccomp_rule_add_array")),
-                export: transmute::<*mut c_void, _>(symbol(library, c"seccomp_export_bpf")),
-                resolve: transmute::<*mut c_void, _>(symbol(
-                    library,
-                    c"seccomp_syscall_resolve_name_arch",
-                )),
+                init: function(library, c"seccomp_init"),
+                release: function(library, c"seccomp_release"),
+                arch_add: function(library, c"seccomp_arch_add"),
+                attr_set: function(library, c"seccomp_attr_set"),
+                rule_add: function(library, c"seccomp_rule_add_array"),
+                export: function(library, c"seccomp_export_bpf"),
+                resolve: function(library, c"seccomp_syscall_resolve_name_arch"),
             })
         }
     }
@@ -109,15 +111,59 @@ impl Libseccomp {
         Some(number)
     }
 
-    /// The program that libseccomp makes of a profile, without runc's ENOSYS in front. `Err`: the call that failed.
+    /// The program that libseccomp makes of a profile, without runc's ENOSYS in front. `Err`: the call that failed, or
+    /// [`ENDLESS`].
     pub(crate) fn program(&self, profile: &Value) -> Result<Vec<Instruction>, String> {
+        // SAFETY: a plain call that gives a descriptor or -1.
+        let fd = unsafe { libc::memfd_create(c"program".as_ptr(), 0) };
+        assert!(fd >= 0);
+        // SAFETY: the descriptor is new and nobody else's.
+        let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        // In a child, for the library has profiles that it never comes to an end with.
+        // SAFETY: the child uses nothing that another thread could hold but malloc, which glibc makes usable after a
+        // fork, and ends in _exit.
+        match unsafe { libc::fork() } {
+            0 => {
+                // SAFETY: plain calls.
+                unsafe { libc::alarm(5) };
+                let status = match self.write(profile, &file) {
+                    Ok(()) => 0,
+                    Err(words) => i32::from(file.write_all(words.as_bytes()).is_ok()),
+                };
+                // SAFETY: nothing of the parent's is run.
+                unsafe { libc::_exit(status) }
+            }
+            child => {
+                assert!(child > 0, "fork");
+                let mut status = 0;
+                // SAFETY: our own child, and room for its status.
+                assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                if libc::WIFSIGNALED(status) {
+                    return Err(ENDLESS.to_string());
+                }
+                file.rewind().unwrap();
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).unwrap();
+                match libc::WEXITSTATUS(status) {
+                    0 => Ok(Instruction::list(&bytes)),
+                    _ => Err(String::from_utf8_lossy(&bytes).into_owned()),
+                }
+            }
+        }
+    }
+
+    fn write(&self, profile: &Value, to: &std::fs::File) -> Result<(), String> {
         let default = action(&profile["defaultAction"], &profile["defaultErrnoRet"]);
         // SAFETY: the handle is only used here and released once.
         let filter = unsafe { (self.init)(default) };
         assert!(!filter.is_null());
-        let result = self
-            .fill(filter, profile, default)
-            .map(|()| self.exported(filter));
+        let result = self.fill(filter, profile, default).and_then(|()| {
+            // SAFETY: `filter` is live.
+            match unsafe { (self.export)(filter, to.as_raw_fd()) } {
+                0 => Ok(()),
+                error => Err(format!("export_bpf: {error}")),
+            }
+        });
         // SAFETY: as above.
         unsafe { (self.release)(filter) };
         result
@@ -166,21 +212,6 @@ impl Libseccomp {
             }
         }
         Ok(())
-    }
-
-    fn exported(&self, filter: *mut c_void) -> Vec<Instruction> {
-        // SAFETY: a plain call that gives a descriptor or -1.
-        let fd = unsafe { libc::memfd_create(c"program".as_ptr(), 0) };
-        assert!(fd >= 0);
-        // SAFETY: the descriptor is new and nobody else's.
-        let mut file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        // SAFETY: `filter` is live.
-        let result = unsafe { (self.export)(filter, file.as_raw_fd()) };
-        assert_eq!(result, 0, "seccomp_export_bpf");
-        file.rewind().unwrap();
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).unwrap();
-        Instruction::list(&bytes)
     }
 }
 

@@ -74,7 +74,8 @@ impl Meaning {
     ) -> Option<Meaning> {
         let x86 = arch_token("SCMP_ARCH_X86_64");
         let arch = match audit {
-            _ if audit == x86 && number & X32_BIT != 0 && number != u32::MAX => "SCMP_ARCH_X32",
+            // Without x32 in the profile, nobody's.
+            _ if audit == x86 && number >= X32_BIT && number != u32::MAX => "SCMP_ARCH_X32",
             _ if audit == x86 => "SCMP_ARCH_X86_64",
             0x4000_0003 => "SCMP_ARCH_X86",
             0xc000_00b7 => "SCMP_ARCH_AARCH64",
@@ -94,10 +95,10 @@ impl Meaning {
             let action = action(&rule["action"], &rule["errnoRet"]);
             for name in list(&rule["names"]) {
                 let name = name.as_str().unwrap();
-                if action != meaning.default {
-                    if let Some(found) = oracle.resolve(arch_token(arch), name) {
-                        meaning.add(oracle, (found, number), list(&rule["args"]), (name, action));
-                    }
+                if action != meaning.default
+                    && let Some(found) = oracle.resolve(arch_token(arch), name)
+                {
+                    meaning.add(oracle, (found, number), list(&rule["args"]), (name, action));
                 }
             }
         }

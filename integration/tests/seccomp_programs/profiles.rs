@@ -160,7 +160,6 @@ pub(crate) fn wild(machine: Machine, dice: &mut Dice) -> Value {
     let mixed = dice.below(4) == 0;
     let first: Vec<Value> = few.iter().map(|name| rule(&[name], dice)).collect();
     let mut rules = Vec::new();
-    // libseccomp takes minutes over a call with twenty conditional rules.
     for _ in 0..dice.below(16) {
         let name = dice.one_of(&first)["names"].clone();
         let mut rule = first
