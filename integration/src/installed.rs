@@ -6,7 +6,9 @@
 use crate::{Call, Runtime, cgroup_dirs_named, until};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// The name of the image that tests run.
 pub const IMAGE: &str = "localhost/bb";
@@ -33,6 +35,33 @@ pub fn open_to_all(dir: &Path) {
 /// A call of a program as in a shell in `/`.
 pub fn engine_call(program: &str) -> Call {
     Call::of(program, &engine_dir().join("io")).cwd("/")
+}
+
+/// A path there that no other call has.
+pub fn fresh_path(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    engine_dir().join(format!("{name}-{count}"))
+}
+
+/// Starts a daemon, its log in `PROGRAM.log`, and waits until the call `asks` is answered with success.
+/// It is told to end when this process ends.
+pub fn engine_daemon(program: &str, args: &[&str], env: &[(&str, &str)], asks: impl Fn() -> Call) {
+    // A parent-death signal would come at the end of the test's thread, a pipe is closed with the process.
+    static DAEMONS: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+    let script = r#""$@" </dev/null & read -r end; kill $!; wait"#;
+    let log = fs::File::create(engine_dir().join(format!("{program}.log"))).unwrap();
+    let daemon = Command::new("sh")
+        .args(["-c", script, "sh", program])
+        .args(args)
+        .envs(env.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    DAEMONS.lock().unwrap().push(daemon);
+    until(program, || (asks().run().code() == Some(0)).then_some(()));
 }
 
 /// A tar archive of the image's root: busybox under all its names, and the user tester (1000).

@@ -29,12 +29,15 @@ mod cgroup;
 mod config;
 mod container;
 mod dice;
+mod docker;
 mod engine;
+mod engine_command;
 mod host;
 mod host_mount;
 mod installed;
 mod mutation;
 mod output;
+mod podman;
 mod rootfs;
 mod runtime;
 mod seccomp_agent;
@@ -48,14 +51,18 @@ pub use cgroup::{Cgroup, CgroupDriver, has_controller};
 pub use config::{default_config, rootless_config};
 pub use container::Container;
 pub use dice::{Dice, rounds};
+pub use docker::Docker;
 pub use engine::{EngineLog, become_subreaper, parent_of, reap};
+pub use engine_command::{Engine, Started};
 pub use host::{Snapshot, cgroup_dirs_named, mounts_under, processes_of};
 pub use host_mount::{HostMount, find_mount, has_attribute, has_option, mount_at};
 pub use installed::{
-    IMAGE, containers_conf, engine_call, engine_dir, image_tar, open_to_all, wait_nothing_left,
+    IMAGE, containers_conf, engine_call, engine_daemon, engine_dir, fresh_path, image_tar,
+    open_to_all, wait_nothing_left,
 };
 pub use mutation::{mutation, places_of};
 pub use output::Output;
+pub use podman::Podman;
 pub use rootfs::probe_path;
 pub use runtime::{Kind, Runtime};
 pub use seccomp_agent::{Listener, Notified, SeccompAgent, Verdict};

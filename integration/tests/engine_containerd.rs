@@ -1,25 +1,12 @@
 //! containerd and its shim io.containerd.runc.v2, with the runtime under test as its BinaryName.
 
 use integration::{
-    Call, IMAGE, Output, Runtime, Terminal, containers_conf, engine_call, engine_dir, image_tar,
-    test_name, until, wait_nothing_left,
+    Call, IMAGE, Output, Runtime, Terminal, containers_conf, engine_call, engine_daemon,
+    engine_dir, image_tar, test_name, until, wait_nothing_left,
 };
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
-
-/// The daemon, ended with this process.
-static DAEMON: AtomicI32 = AtomicI32::new(0);
-
-extern "C" fn end_daemon() {
-    // SAFETY: plain system calls on the pid of a child that nobody else waits for.
-    unsafe {
-        libc::kill(DAEMON.load(Ordering::Relaxed), libc::SIGTERM);
-        libc::waitpid(DAEMON.load(Ordering::Relaxed), std::ptr::null_mut(), 0);
-    }
-}
 
 fn socket() -> PathBuf {
     engine_dir().join("containerd.sock")
@@ -33,8 +20,6 @@ fn bare<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
 }
 
 /// A call of ctr, with a daemon that has the image.
-// It is waited for by end_daemon.
-#[allow(clippy::zombie_processes)]
 fn ctr<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
@@ -45,19 +30,8 @@ fn ctr<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
              disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{at}/containerd.sock\"\n"
         );
         fs::write(dir.join("config.toml"), config).unwrap();
-        let log = fs::File::create(dir.join("containerd.log")).unwrap();
-        let daemon = Command::new("containerd")
-            .arg("--config")
-            .arg(dir.join("config.toml"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        DAEMON.store(daemon.id() as i32, Ordering::Relaxed);
-        // SAFETY: the function stays, and does nothing but system calls.
-        unsafe { libc::atexit(end_daemon) };
-        until("containerd", || (bare(["version"]).run().code() == Some(0)).then_some(()));
+        let config = dir.join("config.toml");
+        engine_daemon("containerd", &["--config", config.to_str().unwrap()], &[], || bare(["version"]));
         // Podman makes an archive that containerd can read out of a plain tar.
         let podman = || engine_call("podman").env("CONTAINERS_CONF_OVERRIDE", containers_conf());
         podman().args(["import", "-q"]).arg(image_tar()).arg(IMAGE).run().ok();

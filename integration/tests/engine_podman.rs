@@ -1,178 +1,20 @@
 //! Podman, by root and by an ordinary user, with the runtime under test in runc's place.
 
+use integration::Podman::{Root, Tester};
 use integration::{
-    Call, IMAGE, Output, Terminal, containers_conf, differs, engine_call, engine_dir, image_tar,
-    open_to_all, test_name, until, wait_nothing_left,
+    Engine, IMAGE, Terminal, differs, ends, engine_call, fresh_path, image_tar, open_to_all,
+    prints, test_name, until, wait_nothing_left,
 };
 use std::fs;
-use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Who runs Podman.
-#[derive(Clone, Copy)]
-enum Who {
-    Root,
-    Tester,
-}
-use Who::{Root, Tester};
-
-fn bare(who: Who) -> Call {
-    let call = match who {
-        Root => engine_call("podman"),
-        Tester => engine_call("as-user").args(["tester", "podman"]),
-    };
-    call.env("CONTAINERS_CONF_OVERRIDE", containers_conf())
-}
-
-/// A call of Podman, which has the image.
-fn podman<S: AsRef<str>>(who: Who, words: impl IntoIterator<Item = S>) -> Call {
-    static IMAGES: [OnceLock<()>; 2] = [OnceLock::new(), OnceLock::new()];
-    IMAGES[who as usize].get_or_init(|| {
-        if let Tester = who {
-            // pasta, an ordinary user's default, wants an interface to make its own like.
-            let script = "ip link add outside0 type veth peer name outside1
-                ip addr add 192.0.2.1/24 dev outside0
-                ip link set outside0 up
-                ip link set outside1 up
-                ip route add default via 192.0.2.254";
-            engine_call("sh").args(["-euc", script]).run().ok();
-        } else {
-            // For --userns=auto.
-            for file in ["/etc/subuid", "/etc/subgid"] {
-                let ids = fs::read_to_string(file).unwrap();
-                fs::write(file, ids + "containers:500000:1000000\n").unwrap();
-            }
-        }
-        let tar = image_tar().to_str().unwrap();
-        bare(who).args(["import", "-q", tar, IMAGE]).run().ok();
-    });
-    words
-        .into_iter()
-        .fold(bare(who), |call, word| call.arg(word.as_ref()))
-}
-
-/// A path that no other call has.
-fn fresh(name: &str) -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    engine_dir().join(format!("{name}-{count}"))
-}
 
 /// A directory of the host that everybody may use.
 fn shared_dir() -> String {
-    let dir = fresh("shared");
+    let dir = fresh_path("shared");
     fs::create_dir(&dir).unwrap();
     open_to_all(&dir);
     // The user tester's, who may then give it away.
     std::os::unix::fs::chown(&dir, Some(1000), Some(1000)).unwrap();
     dir.to_str().unwrap().to_string()
-}
-
-/// `podman run --rm`, and nothing is left of it.
-fn run_call(who: Who, flags: &[&str], command: &[&str], set: impl Fn(Call) -> Call) -> Output {
-    let cidfile = fresh("cid");
-    let words = ["run", "--rm", "--cidfile", cidfile.to_str().unwrap()];
-    let words = words.iter().chain(flags).chain(&[IMAGE]);
-    let output = set(podman(who, words.chain(command))).run();
-    if let Ok(id) = fs::read_to_string(cidfile) {
-        wait_nothing_left(id.trim());
-    }
-    output
-}
-
-fn run(who: Who, flags: &[&str], command: &[&str]) -> Output {
-    run_call(who, flags, command, |call| call)
-}
-
-fn printed(who: Who, flags: &[&str], command: &[&str]) -> String {
-    run(who, flags, command).ok().stdout.trim_end().to_string()
-}
-
-/// A container with this test's name, removed when dropped.
-struct Started {
-    who: Who,
-    name: String,
-    id: String,
-}
-
-impl Started {
-    fn new(who: Who, flags: &[&str], command: &[&str]) -> Started {
-        Started::by(who, &["run", "--detach"], flags, command)
-    }
-
-    fn by(who: Who, verb: &[&str], flags: &[&str], command: &[&str]) -> Started {
-        let name = test_name();
-        let words = verb.iter().copied().chain(["--name", &name]);
-        let words = words.chain(flags.iter().copied());
-        let words = words.chain([IMAGE]).chain(command.iter().copied());
-        let id = podman(who, words).run().ok().stdout.trim().to_string();
-        Started { who, name, id }
-    }
-
-    /// One that sleeps until it is ended, and ends with 7 at a SIGTERM.
-    fn sleeping(who: Who) -> Started {
-        let script = "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done";
-        let started = Started::new(who, &[], &["sh", "-c", script]);
-        until("the trap", || started.logs().contains("up").then_some(()));
-        started
-    }
-
-    /// `podman VERB... NAME ARGS...`
-    fn call(&self, verb: &[&str], args: &[&str]) -> Call {
-        let words = verb.iter().copied().chain([self.name.as_str()]);
-        podman(self.who, words.chain(args.iter().copied()))
-    }
-
-    fn exec(&self, flags: &[&str], command: &[&str]) -> Output {
-        let words = ["exec"].iter().chain(flags);
-        self.call(&words.copied().collect::<Vec<_>>(), command)
-            .run()
-    }
-
-    fn says(&self, format: &str) -> String {
-        let format = format!("--format={format}");
-        let output = self.call(&["inspect", &format], &[]).run().ok();
-        output.stdout.trim().to_string()
-    }
-
-    fn status(&self) -> String {
-        self.says("{{.State.Status}}")
-    }
-
-    fn logs(&self) -> String {
-        self.call(&["logs"], &[]).run().ok().stdout
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let output = self.call(&["rm", "--force", "--time=0"], &[]).run();
-        if !std::thread::panicking() {
-            output.ok();
-            wait_nothing_left(&self.id);
-        }
-    }
-}
-
-/// What a container prints: `name: who [flags] [command] => text`.
-macro_rules! prints {
-    ($($name:ident: $who:ident [$($flag:expr),*] [$($word:expr),+] => $text:expr;)+) => {
-        $(#[test]
-        fn $name() {
-            assert_eq!(printed($who, &[$($flag),*], &[$($word),+]), $text);
-        })+
-    };
-}
-
-/// How a container ends: `name: who [flags] [command] => status, text on stderr`.
-macro_rules! ends {
-    ($($name:ident: $who:ident [$($flag:expr),*] [$($word:expr),+] => $status:expr, $text:expr;)+) => {
-        $(#[test]
-        fn $name() {
-            run($who, &[$($flag),*], &[$($word),+]).exits($status).says($text);
-        })+
-    };
 }
 
 const NOT_FOUND: &str = "OCI runtime attempted to invoke a command that was not found";
@@ -271,7 +113,7 @@ ends! {
 
 #[test]
 fn stdin_comes_in() {
-    let output = run_call(Root, &["-i"], &["cat"], |call| call.stdin("from outside"));
+    let output = Root.run_call(&["-i"], &["cat"], |call| call.stdin("from outside"));
     assert_eq!(output.ok().stdout, "from outside");
 }
 
@@ -285,7 +127,7 @@ fn a_terminal() {
         let words = words
             .iter()
             .chain(&[IMAGE, "sh", "-c", "tty; read x; echo got $x"]);
-        let running = podman(who, words).terminal(&terminal).spawn();
+        let running = who.call(words).terminal(&terminal).spawn();
         terminal.read_until("/dev/pts/0");
         terminal.write("word\n");
         terminal.read_until("got word");
@@ -303,27 +145,24 @@ fn volumes() {
         "-c",
         "cat /v/file; touch /v/new 2>/dev/null || echo no",
     ];
-    assert_eq!(
-        printed(Root, &[&volume(":ro")], &read_only),
-        "of the hostno"
-    );
-    printed(Root, &[&volume("")], &["touch", "/v/new"]);
+    assert_eq!(Root.printed(&[&volume(":ro")], &read_only), "of the hostno");
+    Root.printed(&[&volume("")], &["touch", "/v/new"]);
     assert!(fs::exists(format!("{dir}/new")).unwrap());
-    printed(Root, &[&volume(":O")], &["touch", "/v/over"]);
+    Root.printed(&[&volume(":O")], &["touch", "/v/over"]);
     assert!(!fs::exists(format!("{dir}/over")).unwrap());
     let shared = [
         "sh",
         "-c",
         "grep ' /v ' /proc/self/mountinfo | grep -c shared:",
     ];
-    assert_eq!(printed(Root, &[&volume(":rshared")], &shared), "1");
+    assert_eq!(Root.printed(&[&volume(":rshared")], &shared), "1");
 }
 
 #[test]
 fn a_volume_is_given_to_the_user() {
     for (who, flags) in [(Root, ["--user=1000"]), (Tester, ["--user=1000"])] {
         let volume = format!("--volume={}:/v:U", shared_dir());
-        let owner = printed(who, &[flags[0], &volume], &["stat", "-c", "%u", "/v"]);
+        let owner = who.printed(&[flags[0], &volume], &["stat", "-c", "%u", "/v"]);
         assert_eq!(owner, "1000");
     }
 }
@@ -335,8 +174,7 @@ fn an_idmapped_volume() {
     fs::write(format!("{dir}/file"), "").unwrap();
     let flags = ["--uidmap=0:100000:65536", "--gidmap=0:100000:65536"];
     let volume = format!("--volume={dir}:/v:idmap");
-    let owner = printed(
-        Root,
+    let owner = Root.printed(
         &[flags[0], flags[1], &volume],
         &["stat", "-c", "%u:%g", "/v/file"],
     );
@@ -346,21 +184,18 @@ fn an_idmapped_volume() {
 #[test]
 fn a_named_volume_stays() {
     let volume = format!("--volume={}:/v", test_name());
-    printed(Root, &[&volume], &["touch", "/v/file"]);
-    assert_eq!(printed(Root, &[&volume], &["ls", "/v"]), "file");
-    podman(Root, ["volume", "rm", &test_name()]).run().ok();
+    Root.printed(&[&volume], &["touch", "/v/file"]);
+    assert_eq!(Root.printed(&[&volume], &["ls", "/v"]), "file");
+    Root.call(["volume", "rm", &test_name()]).run().ok();
 }
 
 #[test]
 fn preserved_descriptors() {
-    let file = fresh("file");
+    let file = fresh_path("file");
     fs::write(&file, "by descriptor").unwrap();
-    let output = run_call(
-        Root,
-        &["--preserve-fds=1"],
-        &["cat", "/proc/self/fd/3"],
-        |call| call.fd(3, fs::File::open(&file).unwrap()),
-    );
+    let output = Root.run_call(&["--preserve-fds=1"], &["cat", "/proc/self/fd/3"], |call| {
+        call.fd(3, fs::File::open(&file).unwrap())
+    });
     assert_eq!(output.ok().stdout, "by descriptor");
 }
 
@@ -373,23 +208,21 @@ fn hooks_of_the_hooks_directory() {
     fs::write(format!("{dir}/hook.json"), hook).unwrap();
     let hooks = format!("--hooks-dir={dir}");
     let words = [hooks.as_str(), "run", "--rm"];
-    podman(Root, words.iter().chain(&[IMAGE, "true"]))
-        .run()
-        .ok();
+    Root.call(words.iter().chain(&[IMAGE, "true"])).run().ok();
     let state = fs::read_to_string(format!("{dir}/state")).unwrap();
     assert!(state.contains("\"pid\""), "{state}");
 }
 
 #[test]
 fn without_cgroups() {
-    let output = run(Root, &["--cgroups=disabled"], &["echo", "hi"]);
+    let output = Root.run(&["--cgroups=disabled"], &["echo", "hi"]);
     differs!(Runc, "it cannot go without");
     assert_eq!(output.ok().stdout, "hi\n");
 }
 
 #[test]
 fn exec_in_a_container() {
-    let c = Started::sleeping(Root);
+    let c = Root.sleeping();
     assert_eq!(c.exec(&[], &["echo", "hi"]).ok().stdout, "hi\n");
     c.exec(&[], &["sh", "-c", "exit 9"]).exits(9);
     c.exec(&[], &["nosuch"]).exits(127).says(NOT_FOUND);
@@ -421,7 +254,7 @@ fn exec_in_a_container() {
 #[test]
 fn exec_with_a_terminal() {
     for who in [Root, Tester] {
-        let c = Started::sleeping(who);
+        let c = who.sleeping();
         let mut terminal = Terminal::open();
         let running = c
             .call(&["exec", "-it"], &["tty"])
@@ -435,7 +268,7 @@ fn exec_with_a_terminal() {
 #[test]
 fn pause_and_unpause() {
     for who in [Root, Tester] {
-        let c = Started::sleeping(who);
+        let c = who.sleeping();
         c.call(&["pause"], &[]).run().ok();
         assert_eq!(c.status(), "paused");
         c.exec(&[], &["true"]).fails();
@@ -448,7 +281,7 @@ fn pause_and_unpause() {
 #[test]
 fn stop_lets_it_end_by_itself() {
     for who in [Root, Tester] {
-        let c = Started::sleeping(who);
+        let c = who.sleeping();
         c.call(&["stop", "--time=20"], &[]).run().ok();
         assert_eq!(c.says("{{.State.Status}} {{.State.ExitCode}}"), "exited 7");
         assert_eq!(c.logs(), "up\nbye\n");
@@ -457,14 +290,14 @@ fn stop_lets_it_end_by_itself() {
 
 #[test]
 fn stop_kills_what_does_not_end() {
-    let c = Started::new(Root, &[], &["sleep", "1000"]);
+    let c = Root.started(&[], &["sleep", "1000"]);
     c.call(&["stop", "--time=1"], &[]).run().ok();
     assert_eq!(c.says("{{.State.ExitCode}}"), "137");
 }
 
 #[test]
 fn kill_and_wait() {
-    let c = Started::sleeping(Root);
+    let c = Root.sleeping();
     c.call(&["kill", "--signal=CONT"], &[]).run().ok();
     assert_eq!(c.status(), "running");
     c.call(&["kill"], &[]).run().ok();
@@ -473,8 +306,7 @@ fn kill_and_wait() {
 
 #[test]
 fn kill_without_a_pid_namespace_ends_all() {
-    let c = Started::new(
-        Root,
+    let c = Root.started(
         &["--pid=host"],
         &["sh", "-c", "sleep 987654 & sleep 987654"],
     );
@@ -492,7 +324,7 @@ fn kill_without_a_pid_namespace_ends_all() {
 
 #[test]
 fn restart_and_start_again() {
-    let c = Started::sleeping(Root);
+    let c = Root.sleeping();
     c.call(&["restart", "--time=20"], &[]).run().ok();
     assert_eq!(c.status(), "running");
     c.call(&["stop", "--time=0"], &[]).run().ok();
@@ -502,11 +334,7 @@ fn restart_and_start_again() {
 
 #[test]
 fn a_restart_policy() {
-    let c = Started::new(
-        Root,
-        &["--restart=on-failure:2"],
-        &["sh", "-c", "echo x; exit 3"],
-    );
+    let c = Root.started(&["--restart=on-failure:2"], &["sh", "-c", "echo x; exit 3"]);
     until("two restarts", || {
         let said = c.says("{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}");
         (said == "2 exited 3" && c.logs() == "x\nx\nx\n").then_some(())
@@ -516,7 +344,7 @@ fn a_restart_policy() {
 #[test]
 fn attach() {
     let script = ["sh", "-c", "read a; echo got $a; exit 5"];
-    let c = Started::by(Root, &["create", "-i"], &[], &script);
+    let c = Root.started_by(&["create", "-i"], &[], &script);
     let output = c
         .call(&["start", "--attach", "-i"], &[])
         .stdin("word\n")
@@ -526,7 +354,7 @@ fn attach() {
 
 #[test]
 fn init_creates_without_starting() {
-    let c = Started::by(Root, &["create"], &[], &["echo", "hi"]);
+    let c = Root.started_by(&["create"], &[], &["echo", "hi"]);
     c.call(&["init"], &[]).run().ok();
     assert_eq!(c.status(), "initialized");
     assert_eq!(
@@ -537,7 +365,7 @@ fn init_creates_without_starting() {
 
 #[test]
 fn logs_have_both_streams() {
-    let c = Started::new(Root, &[], &["sh", "-c", "echo out; echo err >&2"]);
+    let c = Root.started(&[], &["sh", "-c", "echo out; echo err >&2"]);
     c.call(&["wait"], &[]).run().ok();
     let output = c.call(&["logs"], &[]).run().ok();
     assert_eq!(
@@ -548,7 +376,7 @@ fn logs_have_both_streams() {
 
 #[test]
 fn top_and_stats() {
-    let c = Started::sleeping(Root);
+    let c = Root.sleeping();
     let top = c.call(&["top"], &["pid", "comm"]).run().ok().stdout;
     assert!(top.lines().any(|line| line.starts_with("1 ")), "{top}");
     let stats = c
@@ -560,11 +388,11 @@ fn top_and_stats() {
 
 #[test]
 fn cp_into_and_out_of_it() {
-    let c = Started::sleeping(Root);
-    let file = fresh("file");
+    let c = Root.sleeping();
+    let file = fresh_path("file");
     fs::write(&file, "of the host").unwrap();
     let inside = format!("{}:/tmp/copy", c.name);
-    podman(Root, ["cp", file.to_str().unwrap(), &inside])
+    Root.call(["cp", file.to_str().unwrap(), &inside])
         .run()
         .ok();
     assert_eq!(
@@ -572,8 +400,8 @@ fn cp_into_and_out_of_it() {
         "of the host"
     );
     c.call(&["pause"], &[]).run().ok();
-    let back = fresh("back");
-    podman(Root, ["cp", &inside, back.to_str().unwrap()])
+    let back = fresh_path("back");
+    Root.call(["cp", &inside, back.to_str().unwrap()])
         .run()
         .ok();
     assert_eq!(fs::read_to_string(back).unwrap(), "of the host");
@@ -587,16 +415,16 @@ fn a_health_check() {
         "--health-interval=disable",
         "--health-retries=1",
     ];
-    let c = Started::new(Root, &flags, &["sleep", "1000"]);
-    podman(Root, ["healthcheck", "run", &c.name]).run().exits(1);
+    let c = Root.started(&flags, &["sleep", "1000"]);
+    Root.call(["healthcheck", "run", &c.name]).run().exits(1);
     c.exec(&[], &["touch", "/tmp/good"]).ok();
-    podman(Root, ["healthcheck", "run", &c.name]).run().ok();
+    Root.call(["healthcheck", "run", &c.name]).run().ok();
     assert_eq!(c.says("{{.State.Health.Status}}"), "healthy");
 }
 
 #[test]
 fn update_of_what_the_host_cannot_limit_is_an_error() {
-    let c = Started::sleeping(Root);
+    let c = Root.sleeping();
     c.call(&["update", "--pids-limit=50"], &[])
         .run()
         .exits(125)
@@ -606,19 +434,19 @@ fn update_of_what_the_host_cannot_limit_is_an_error() {
 
 #[test]
 fn the_namespaces_of_another_container() {
-    let c = Started::sleeping(Root);
+    let c = Root.sleeping();
     let of = |kind: &str| format!("--{kind}=container:{}", c.name);
-    let pid = printed(Root, &[&of("pid")], &["cat", "/proc/1/comm"]);
+    let pid = Root.printed(&[&of("pid")], &["cat", "/proc/1/comm"]);
     assert_eq!(pid, "sh");
     let address = ["ip", "-o", "-4", "addr", "show", "eth0"];
     let its = c.exec(&[], &address).ok().stdout;
-    assert_eq!(printed(Root, &[&of("network")], &address), its.trim_end());
-    printed(Root, &[&of("ipc")], &["true"]);
+    assert_eq!(Root.printed(&[&of("network")], &address), its.trim_end());
+    Root.printed(&[&of("ipc")], &["true"]);
 }
 
 #[test]
 fn changes_are_seen_and_committed() {
-    let c = Started::by(Root, &["run", "--detach"], &[], &["touch", "/made"]);
+    let c = Root.started_by(&["run", "--detach"], &[], &["touch", "/made"]);
     c.call(&["wait"], &[]).run().ok();
     assert!(c.call(&["diff"], &[]).run().ok().stdout.contains("A /made"));
     let image = "localhost/committed";
@@ -627,8 +455,8 @@ fn changes_are_seen_and_committed() {
         .iter()
         .copied()
         .chain([image, "ls", "/made"]);
-    assert_eq!(podman(Root, words).run().ok().stdout, "/made\n");
-    podman(Root, ["rmi", image]).run().ok();
+    assert_eq!(Root.call(words).run().ok().stdout, "/made\n");
+    Root.call(["rmi", image]).run().ok();
 }
 
 #[test]
@@ -640,37 +468,37 @@ fn a_rootfs_without_an_image() {
     ] {
         let words = ["run", "--rm"].iter().copied();
         let words = words.chain(["--rootfs", &rootfs, "echo", text]);
-        assert_eq!(podman(Root, words).run().ok().stdout.trim(), text);
+        assert_eq!(Root.call(words).run().ok().stdout.trim(), text);
     }
 }
 
 #[test]
 fn a_secret() {
     let name = test_name();
-    let file = fresh("secret");
+    let file = fresh_path("secret");
     fs::write(&file, "hidden").unwrap();
-    podman(Root, ["secret", "create", &name, file.to_str().unwrap()])
+    Root.call(["secret", "create", &name, file.to_str().unwrap()])
         .run()
         .ok();
     let path = format!("/run/secrets/{name}");
     assert_eq!(
-        printed(Root, &["--secret", &name], &["cat", &path]),
+        Root.printed(&["--secret", &name], &["cat", &path]),
         "hidden"
     );
-    podman(Root, ["secret", "rm", &name]).run().ok();
+    Root.call(["secret", "rm", &name]).run().ok();
 }
 
 #[test]
 fn a_pod() {
     for who in [Root, Tester] {
         let name = format!("{}-{}", test_name(), who as u8);
-        let id = podman(who, ["pod", "create", "--name", &name])
+        let id = who
+            .call(["pod", "create", "--name", &name])
             .run()
             .ok()
             .stdout;
         let pod = ["--pod", name.as_str()];
-        podman(
-            who,
+        who.call(
             ["run", "--detach"]
                 .iter()
                 .chain(&pod)
@@ -678,12 +506,13 @@ fn a_pod() {
         )
         .run()
         .ok();
-        assert_eq!(printed(who, &pod, &["hostname"]), name);
-        let status = podman(who, ["pod", "inspect", "--format={{.State}}", &name])
+        assert_eq!(who.printed(&pod, &["hostname"]), name);
+        let status = who
+            .call(["pod", "inspect", "--format={{.State}}", &name])
             .run()
             .ok();
         assert_eq!(status.stdout.trim(), "Running");
-        podman(who, ["pod", "rm", "--force", "--time=0", &name])
+        who.call(["pod", "rm", "--force", "--time=0", &name])
             .run()
             .ok();
         wait_nothing_left(id.trim());
