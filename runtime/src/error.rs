@@ -67,10 +67,9 @@ impl Error {
 
     /// A failed call, printed as strace does: `call` is the call with its arguments.
     pub fn os(call: impl fmt::Display, errno: Errno) -> Error {
-        Error::new(
-            ErrorKind::System(errno),
-            format!("{call}: {}", errno_text(errno)),
-        )
+        let mut text = format!("{call}: {}", errno_text(errno));
+        text += hint(&text, errno);
+        Error::new(ErrorKind::System(errno), text)
     }
 
     /// What to act on.
@@ -111,6 +110,22 @@ pub(crate) fn errno_text(errno: Errno) -> String {
         text.truncate(at);
     }
     text.to_lowercase()
+}
+
+/// What to do about a call that this host does not let vzrun make.
+fn hint(text: &str, errno: Errno) -> &'static str {
+    // Their own reasons for EPERM do not arise here; a seccomp profile that is older than the call says so for all that it
+    // does not know.
+    const NEW: [&str; 3] = ["openat2(", "pidfd_open(", "close_range("];
+    match errno {
+        Errno::NOSYS => {
+            " (vzrun needs Linux 5.12 or later, and inside of a container a seccomp profile that allows the call)"
+        }
+        Errno::PERM if NEW.iter().any(|call| text.starts_with(call)) => {
+            " (refused by a seccomp profile that vzrun itself runs under?)"
+        }
+        _ => "",
+    }
 }
 
 /// Gives words to a failure where the words are known.
@@ -170,6 +185,17 @@ mod tests {
             "mounting \"proc\": openat(3, \"proc\", O_PATH): no such file or directory"
         );
         assert_eq!(error.errno(), Some(Errno::NOENT));
+    }
+
+    #[test]
+    fn an_old_kernel_is_named() {
+        let text = |call: &str, errno| Error::os(call, errno).to_string();
+        assert!(text("fsopen(\"proc\")", Errno::NOSYS).contains("Linux 5.12"));
+        assert!(text("pidfd_open(7)", Errno::PERM).contains("seccomp"));
+        assert_eq!(
+            text("fsopen(\"proc\")", Errno::PERM),
+            "fsopen(\"proc\"): operation not permitted"
+        );
     }
 
     #[test]

@@ -312,28 +312,32 @@ fn execute(
         // A hook in the container is looked for there, where /proc/self/fd must not lead out.
         process::close_from_but(3, &[fail])
     };
-    let errno = match prepare() {
-        Ok(()) => match process::execve(&hook.path, &hook.arguments, environment) {
-            Ok(never) => match never {},
-            Err(errno) => errno,
-        },
-        Err(error) => error.errno().unwrap_or(rustix::io::Errno::INVAL),
-    };
-    errno.raw_os_error()
+    if let Err(error) = prepare() {
+        let errno = error.errno();
+        return errno.map_or(libc::EINVAL, rustix::io::Errno::raw_os_error);
+    }
+    match process::execve(&hook.path, &hook.arguments, environment) {
+        Ok(never) => match never {},
+        Err(errno) => errno.raw_os_error(),
+    }
 }
 
-/// Waits for the hook's own process (not for what it may have left in the background) and reads what it prints.
+/// Waits for the hook's own process (not for what it may have left in the background) and reads what it prints. One that
+/// is not waited for to its end is killed.
 fn wait(hook: &Hook, child: &Child, stdout: &mut Stream, stderr: &mut Stream) -> Result<Exit> {
+    watch(hook, child, stdout, stderr).inspect_err(|_| {
+        let _ = group::kill(child.pid);
+        child.end();
+    })
+}
+
+fn watch(hook: &Hook, child: &Child, stdout: &mut Stream, stderr: &mut Stream) -> Result<Exit> {
     let deadline = hook.timeout.and_then(poll::deadline);
     loop {
         let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN)];
         for stream in [&*stdout, &*stderr] {
-            fds.extend(
-                stream
-                    .source
-                    .as_ref()
-                    .map(|fd| PollFd::new(fd, PollFlags::IN)),
-            );
+            let source = stream.source.iter();
+            fds.extend(source.map(|fd| PollFd::new(fd, PollFlags::IN)));
         }
         let in_time = poll::poll(&mut fds, deadline)?;
         let ended = !fds[0].revents().is_empty();
@@ -344,8 +348,6 @@ fn wait(hook: &Hook, child: &Child, stdout: &mut Stream, stderr: &mut Stream) ->
             return process::wait(&child.pidfd);
         }
         if !in_time {
-            group::kill(child.pid)?;
-            process::wait(&child.pidfd)?;
             let seconds = hook.timeout.unwrap_or(0);
             return Err(failed(format!(
                 "hook ran past specified timeout of {seconds}.0s"

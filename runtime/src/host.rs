@@ -24,8 +24,12 @@ impl Host {
     pub(crate) fn look(rootless: Option<bool>) -> Result<Host> {
         let euid = ids::euid();
         // Identity maps written by others fool a look at uid_map; the inode number does not lie.
-        let in_user_namespace =
-            fs::stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino != INITIAL_USER_NAMESPACE);
+        let in_user_namespace = match fs::stat("/proc/self/ns/user") {
+            Ok(stat) => stat.st_ino != INITIAL_USER_NAMESPACE,
+            // A kernel without user namespaces, or no procfs, which others find out.
+            Err(error) if fs::is_missing(&error) => false,
+            Err(error) => return Err(error),
+        };
         let rootless = rootless.unwrap_or(euid != 0 || in_user_namespace);
         Ok(Host {
             euid,

@@ -6,6 +6,7 @@
 mod controllers;
 mod delegation;
 mod devices;
+mod freezer;
 pub(crate) mod limits;
 mod path;
 pub(crate) mod stats;
@@ -50,11 +51,15 @@ pub(crate) struct Hierarchy {
 impl Hierarchy {
     /// `/sys/fs/cgroup` on a host with cgroup v2 only, `/sys/fs/cgroup/unified` on a hybrid one.
     pub(crate) fn open() -> Result<Hierarchy> {
+        const WORDS: &str = "looking for the cgroup v2 hierarchy";
         for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-            let Ok(root) = fs::open(mount, OFlags::PATH | OFlags::DIRECTORY) else {
-                continue;
+            let root = match fs::open(mount, OFlags::PATH | OFlags::DIRECTORY) {
+                Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR)) => {
+                    continue;
+                }
+                other => other.context(|| WORDS)?,
             };
-            if fs::file_system(&root)? == CGROUP2_SUPER_MAGIC {
+            if fs::file_system(&root).context(|| WORDS)? == CGROUP2_SUPER_MAGIC {
                 return Ok(Hierarchy {
                     root,
                     mount: mount.into(),
@@ -274,11 +279,12 @@ impl Cgroup {
         mut leave: impl FnMut(&OwnedFd, &OsStr) -> Result<()>,
     ) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let words = || format!("looking for cgroups below {:?}", self.path);
         let mut here = match fs::openat(&self.directory, ".", flags, 0) {
             Err(error) if fs::is_missing(&error) => return Ok(()),
-            other => other?,
+            other => other.context(words)?,
         };
-        let mut open = vec![(OsString::new(), fs::directories(&here)?)];
+        let mut open = vec![(OsString::new(), fs::directories(&here).context(words)?)];
         while let Some((_, left)) = open.last_mut() {
             if let Some(name) = left.pop() {
                 match fs::openat(&here, &name, flags, 0) {
@@ -286,7 +292,7 @@ impl Cgroup {
                     other => {
                         here = other?;
                         enter(&here)?;
-                        open.push((name, fs::directories(&here)?));
+                        open.push((name, fs::directories(&here).context(words)?));
                     }
                 }
                 continue;
@@ -298,49 +304,6 @@ impl Cgroup {
             }
         }
         Ok(())
-    }
-
-    /// Whether everything in it stands still by its own freezer (cgroup.freeze).
-    pub(crate) fn is_frozen(&self) -> Result<bool> {
-        match fs::read_at(&self.directory, "cgroup.freeze") {
-            Ok(text) => Ok(text.trim() == "1"),
-            Err(error) if matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Stops everything in it and waits until it stands still; undone when that does not come about.
-    ///
-    /// # Errors
-    /// ENOENT or ENODEV where it is removed meanwhile.
-    pub(crate) fn freeze(&self) -> Result<()> {
-        fs::write_at(&self.directory, "cgroup.freeze", "1")?;
-        let until = Instant::now() + PATIENCE;
-        let frozen = self.wait_for("frozen 1", until, || match self.is_frozen()? {
-            true => Ok(()),
-            false => Err(Error::new(
-                ErrorKind::InvalidState,
-                "the container was resumed while it was being paused",
-            )),
-        });
-        match frozen {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::os("read(cgroup.events)", Errno::NODEV)),
-            Err(error) => {
-                if let Err(error) = self.thaw() {
-                    crate::log::warn(format_args!("thawing after a failed freeze: {error}"));
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Lets everything in it run again.
-    pub(crate) fn thaw(&self) -> Result<()> {
-        match fs::write_at(&self.directory, "cgroup.freeze", "0") {
-            Err(error) if !matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT)) => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// Kills every process in it and below it (cgroup.kill, Linux 5.14; before that one by one while frozen).
@@ -378,7 +341,9 @@ impl Cgroup {
             let mut text = [0u8; 256];
             let length = match rustix::io::pread(&events, &mut text, 0) {
                 Err(Errno::NODEV) => return Ok(false),
-                other => other.call(|| "reading cgroup.events")?,
+                other => {
+                    other.call(|| format!("pread({:?}, \"cgroup.events\")", fs::shown(&events)))?
+                }
             };
             if String::from_utf8_lossy(&text[..length])
                 .lines()
@@ -393,7 +358,8 @@ impl Cgroup {
                 return Err(Error::new(ErrorKind::Process, text));
             }
             let mut fds = [PollFd::new(&events, PollFlags::PRI)];
-            poll::poll(&mut fds, Some(until.min(now + LONGEST_PAUSE)))?;
+            poll::poll(&mut fds, Some(until.min(now + LONGEST_PAUSE)))
+                .context(|| format!("waiting for {line:?} of the cgroup {:?}", self.path))?;
         }
     }
 }

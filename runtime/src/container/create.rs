@@ -8,7 +8,7 @@ use super::made::{Made, record_of};
 use super::record::Driver;
 use super::start::FIFO;
 use super::status::Lock;
-use super::{CgroupDriver, Root};
+use super::{CgroupDriver, Root, delete};
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::Systemd;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -92,6 +92,10 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         Some(errno) => Error::os(format!("chdir {}", bundle.display()), errno),
         None => error,
     })?;
+    if bundle.to_str().is_none() {
+        // It is part of the state, which is JSON.
+        return Err(Error::config(format!("--bundle: {bundle:?} is not UTF-8")));
+    }
     let config_path = options
         .config
         .clone()
@@ -120,7 +124,9 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     let console_socket = console_socket(&plan, options, foreground.is_some())?;
 
     let directory = root.create_container(&options.id)?;
-    let lock = Lock::take(&directory)?;
+    let lock = Lock::take(&directory).inspect_err(|_| {
+        let _ = delete::remove_bare_directory(root, &options.id, &directory);
+    })?;
     let cgroups_path = config
         .spec
         .linux()
@@ -194,14 +200,20 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     // The container can be worked on by others from here on. Before it goes on: should this process be killed in
     // between, init ends, while one that was let go would keep the lock for ever.
     drop(lock);
+    // It may be nobody's pid any more.
+    let without_pid_file = |_: &Error| remove_pid_file(options.pid_file.as_deref());
     let Some(run) = run else {
-        newborn.go()?;
+        newborn
+            .go()
+            .context(|| UNABLE)
+            .inspect_err(without_pid_file)?;
         newborn.leave();
         made.keep();
         return Ok(Exit::Code(0));
     };
 
-    let exit = start_and_wait(root, &plan, newborn, waiting, &made)?;
+    let exit =
+        start_and_wait(root, &plan, newborn, waiting, &made).inspect_err(without_pid_file)?;
     if foreground.is_none() || run.keep {
         made.keep();
         return Ok(exit);
@@ -322,6 +334,13 @@ fn make_fifo(directory: &OwnedFd, plan: &Plan) -> Result<OwnedFd> {
     }
     // For reading and writing: init waits in a read(2) for the byte that `start` writes, and never sees an end.
     fs::openat(directory, FIFO, OFlags::RDWR | OFlags::NOFOLLOW, 0)
+}
+
+/// After a failure that came later than [`write_pid_file`].
+pub(super) fn remove_pid_file(path: Option<&Path>) {
+    if let Some(path) = path {
+        let _ = fs::unlinkat(fs::CWD, path);
+    }
 }
 
 /// Written whole or not at all; a bare number, as engines read it.

@@ -10,7 +10,7 @@ use super::record::{self, Driver, Record};
 use super::{Container, Root, Status, id};
 use crate::cgroup::Hierarchy;
 use crate::cgroup::systemd::{Systemd, Unit};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
 use crate::sys::fs;
 use crate::sys::pidfd;
@@ -34,7 +34,7 @@ pub fn delete(root: &Root, name: &str, force: bool) -> Result<()> {
     };
     // Held until the directory is closed. The record is read under it: another delete may have been faster, and then the
     // directory held here has no name any more, nor anything in it.
-    fs::lock_exclusive(&directory)?;
+    fs::lock_exclusive(&directory).context(|| "locking the container")?;
     let record = match Record::load(&directory) {
         Ok(record) => record,
         // Nothing has been made yet by a creator that was killed, or it has just begun: it will see that it is too late.
@@ -170,8 +170,14 @@ pub(super) fn remove_bare_directory(root: &Root, name: &str, directory: &OwnedFd
 /// Empties and removes a container's directory.
 fn remove_directory(root: &Root, name: &str, directory: &OwnedFd) -> Result<()> {
     record::remove(directory)?;
-    match fs::rmdirat(fs::CWD, root.container_path(name)) {
+    let path = root.container_path(name);
+    // Without its record the directory is no container any more that could be deleted again: what is a passing trouble of
+    // the file system is waited out here.
+    let removed = fs::rmdirat(fs::CWD, &path).or_else(|_| fs::rmdirat(fs::CWD, &path));
+    match removed {
         Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
-        other => other,
+        other => {
+            other.context(|| "removing the container's directory (delete --force tries again)")
+        }
     }
 }

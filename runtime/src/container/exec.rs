@@ -170,11 +170,15 @@ impl Container {
             // Only now: an exec that fails leaves no pid file.
             create::write_pid_file(path, newborn.child.pid.as_raw_nonzero().get())?;
         }
+        // One that can no longer be waited for does not stay behind.
+        let exit = match waiting {
+            Some(waiting) => waiting
+                .wait(&newborn.child)
+                .inspect_err(|_| create::remove_pid_file(options.pid_file.as_deref()))?,
+            None => Exit::Code(0),
+        };
         newborn.leave();
-        match waiting {
-            Some(waiting) => waiting.wait(&newborn.child),
-            None => Ok(Exit::Code(0)),
-        }
+        Ok(exit)
     }
 
     /// Half-way in, the end of init shows in one of many ways; the plain word for all of them is said instead.

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::{Container, Status};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::pidfd;
 
 impl Container {
@@ -41,6 +41,6 @@ fn send(init: &std::os::fd::OwnedFd, signal: i32) -> Result<()> {
         Err(error) if error.errno() == Some(Errno::SRCH) => {
             Err(Error::new(ErrorKind::NotRunning, "container not running"))
         }
-        other => other,
+        other => other.context(|| format!("sending signal {signal} to the container's init")),
     }
 }

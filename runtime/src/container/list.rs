@@ -2,7 +2,7 @@
 
 use super::owner::Owners;
 use super::{Container, Root, State, id};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs;
 
 /// The state of every container below `root`, by id. One that cannot be read is left out with a warning; what is not a
@@ -23,7 +23,7 @@ pub fn list(root: &Root) -> Result<Vec<State>> {
     };
     let mut owners = Owners::default();
     let mut states = Vec::new();
-    for name in fs::names(&directory)? {
+    for name in fs::names(&directory).context(|| "listing the state directory")? {
         let Ok(name) = name.to_str() else { continue };
         if id::check(name).is_err() {
             continue;

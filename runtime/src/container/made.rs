@@ -163,7 +163,8 @@ impl<'a> Made<'a> {
     /// The container has ended and goes, as by `delete`.
     pub(super) fn finish(mut self) -> Result<()> {
         self.undo = false;
-        self.destroy()
+        // Nobody is there who could call again: what is a passing trouble is waited out here.
+        self.destroy().or_else(|_| self.destroy())
     }
 
     fn destroy(&self) -> Result<()> {

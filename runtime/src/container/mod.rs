@@ -36,7 +36,7 @@ pub use update::UpdateOptions;
 use std::os::fd::OwnedFd;
 
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs;
 use crate::sys::pidfd;
 use crate::sys::procfs::Procfs;
@@ -116,7 +116,7 @@ impl Container {
         let pid = rustix::process::Pid::from_raw(self.record.pid).ok_or_else(gone)?;
         let pidfd = match pidfd::pidfd_open(pid) {
             Err(error) if error.errno() == Some(rustix::io::Errno::SRCH) => return Err(gone()),
-            other => other?,
+            other => other.context(|| "looking for the container's init")?,
         };
         // With the pidfd held the number stays its own: the start time now tells whose it is.
         match self.procfs.look(self.record.pid)? {

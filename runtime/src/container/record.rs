@@ -126,11 +126,14 @@ impl Record {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
         let file = fs::openat(directory, NEW_NAME, flags, 0o600)?;
         fs::write_once(file, &text)
+            .context(|| NEW_NAME)
+            .inspect_err(|_| drop(fs::unlinkat(directory, NEW_NAME)))
     }
 
     /// Puts what [`Record::write`] has written into place; at every instant there is a whole record or none.
     pub(super) fn publish(directory: &OwnedFd) -> Result<()> {
         fs::renameat(directory, NEW_NAME, NAME)
+            .inspect_err(|_| drop(fs::unlinkat(directory, NEW_NAME)))
     }
 
     /// The config that the container was made from.
@@ -154,7 +157,8 @@ impl Record {
 
 /// Whether the record is still there: else the container has been deleted by somebody else.
 pub(super) fn is_there(directory: &OwnedFd) -> bool {
-    fs::lstatat(directory, NAME).is_ok()
+    // Only that says that it is gone: over any other trouble the container is still there to be deleted.
+    !fs::lstatat(directory, NAME).is_err_and(|error| fs::is_missing(&error))
 }
 
 /// The members of a damaged record that a deletion needs.
@@ -196,7 +200,7 @@ impl<'de> Visitor<'de> for &mut Salvaged {
 /// Removes the container's files. The record goes last: as long as there is something left, there is a record of it.
 pub(super) fn remove(directory: &OwnedFd) -> Result<()> {
     let listing = fs::openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
-    let mut names = fs::names(&listing)?;
+    let mut names = fs::names(&listing).context(|| "emptying the container's directory")?;
     names.sort_by_key(|name| name.to_bytes() == NAME.as_bytes());
     for name in names {
         let name = name.to_string_lossy();

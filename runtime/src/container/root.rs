@@ -94,7 +94,12 @@ impl Root {
             Err(error) => Err(error),
             Ok(()) => self.open_container(id).map_err(|error| match error.kind() {
                 ErrorKind::NotFound => deleted_meanwhile(),
-                _ => error,
+                _ => {
+                    // Without a descriptor it cannot be told from another one of the same name; but that has something
+                    // in it, or its creator sees that it is gone.
+                    let _ = fs::rmdirat(fs::CWD, &path);
+                    error
+                }
             }),
         }
     }

@@ -9,6 +9,7 @@ use super::status::Lock;
 use super::{Container, Status};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
+use crate::log;
 use crate::setup::notify_socket::NotifySocket;
 use crate::sys::fs::{self, OFlags};
 
@@ -18,6 +19,13 @@ pub(super) const FIFO: &str = "exec.fifo";
 fn has_stopped() -> Error {
     let text = "cannot start a container that has stopped";
     Error::new(ErrorKind::InvalidState, text)
+}
+
+fn not_found_where_missing(error: Error) -> Error {
+    match fs::is_missing(&error) {
+        true => super::not_found(),
+        false => error,
+    }
 }
 
 fn already_running() -> Error {
@@ -65,7 +73,9 @@ impl Container {
             let state = self.record.hook_state().json("running", self.record.pid);
             if let Err(error) = hooks.run(Point::Poststart, &state, None) {
                 // The container did not come up as it was meant to: it does not stay.
-                self.kill(libc::SIGKILL, true)?;
+                if let Err(error) = self.kill(libc::SIGKILL, true) {
+                    log::warn(format_args!("after a failed poststart hook: {error}"));
+                }
                 return Err(error);
             }
         }
@@ -95,11 +105,8 @@ impl Container {
     fn reload(&self) -> Result<Container> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let directory =
-            fs::openat(&self.directory, ".", flags, 0).map_err(|_| super::not_found())?;
-        let record = Record::load(&directory).map_err(|error| match fs::is_missing(&error) {
-            true => super::not_found(),
-            false => error,
-        })?;
+            fs::openat(&self.directory, ".", flags, 0).map_err(not_found_where_missing)?;
+        let record = Record::load(&directory).map_err(not_found_where_missing)?;
         Container::locked(directory, record)
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::owner::Owners;
 use super::{Container, is_dead};
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::process::INIT_NAME;
 use crate::sys::fs;
 
@@ -86,20 +86,20 @@ impl Container {
             return Ok(Status::Stopped);
         }
         // As with runc, standing still comes first: a container can be paused before it is started.
-        if self
-            .cgroup()?
-            .is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false))
+        if let Some(cgroup) = self.cgroup()?
+            && cgroup.is_frozen()?
         {
             return Ok(Status::Paused);
         }
         // The name tells init before its program from the program, should a killed `start` have left the fifo behind.
-        let waits = process.name.as_bytes() == INIT_NAME.to_bytes()
-            && fs::lstatat(&self.directory, super::start::FIFO).is_ok();
-        Ok(if waits {
-            Status::Created
-        } else {
-            Status::Running
-        })
+        if process.name.as_bytes() != INIT_NAME.to_bytes() {
+            return Ok(Status::Running);
+        }
+        match fs::lstatat(&self.directory, super::start::FIFO) {
+            Ok(_) => Ok(Status::Created),
+            Err(error) if fs::is_missing(&error) => Ok(Status::Running),
+            Err(error) => Err(error),
+        }
     }
 
     /// What `state` prints.
@@ -123,7 +123,11 @@ impl Container {
             rootfs: record.rootfs.display().to_string(),
             created: record.created.clone(),
             annotations: record.annotations.clone(),
-            owner: owners.name(fs::fstat(&self.directory)?.st_uid),
+            owner: owners.name(
+                fs::fstat(&self.directory)
+                    .context(|| "looking for the container's owner")?
+                    .st_uid,
+            ),
         })
     }
 }
@@ -136,7 +140,7 @@ pub(super) struct Lock<'a>(&'a OwnedFd);
 impl<'a> Lock<'a> {
     /// Waits for it.
     pub(super) fn take(directory: &'a OwnedFd) -> Result<Lock<'a>> {
-        fs::lock_exclusive(directory)?;
+        fs::lock_exclusive(directory).context(|| "locking the container")?;
         Ok(Lock(directory))
     }
 }

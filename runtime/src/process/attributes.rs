@@ -17,7 +17,7 @@ use crate::setup::listen_fds::PassedFds;
 use crate::setup::rootfs::Rootfs;
 use crate::setup::user_database;
 use crate::sys::fork;
-use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::fs::{FileType, OFlags};
 use crate::sys::procfs::Procfs;
 use crate::sys::{ids, prctl, process};
 
@@ -79,7 +79,7 @@ impl ProcessPlan {
                 ErrorKind::InvalidConfig,
                 "current working directory is outside of container mount namespace root -- possible container breakout detected",
             )),
-            Err(errno) => Err(Error::os("getcwd()", errno)),
+            Err(errno) => Err(Error::os("looking where cwd leads: getcwd()", errno)),
         }
     }
 
@@ -88,12 +88,13 @@ impl ProcessPlan {
         let mut environment = self.environment.clone();
         if environment.lacks_home {
             let home = match rootfs.open("/etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK) {
-                Ok(passwd) => user_database::home_of(passwd, self.user.uid),
-                Err(error) if fs::is_missing(&error) => None,
-                Err(error) => {
+                Ok(passwd) => user_database::home_of(passwd, self.user.uid)?,
+                // What the image is to blame for is as good as no entry.
+                Err(error) if NO_DATABASE.contains(&error.errno().unwrap_or(Errno::IO)) => {
                     crate::log::debug(format_args!("no HOME from /etc/passwd: {error}"));
                     None
                 }
+                Err(error) => return Err(error.wrap("looking for HOME in /etc/passwd")),
             };
             environment.set("HOME", home.as_deref().unwrap_or("/"))?;
         }
@@ -170,6 +171,16 @@ impl ProcessPlan {
         fork::exit(1)
     }
 }
+
+/// How an open fails where there is no file that could be a database.
+const NO_DATABASE: [Errno; 6] = [
+    Errno::NOENT,
+    Errno::NOTDIR,
+    Errno::LOOP,
+    Errno::ACCESS,
+    Errno::NXIO,
+    Errno::NAMETOOLONG,
+];
 
 fn not_executable(text: String) -> Error {
     Error::new(ErrorKind::Process, text)

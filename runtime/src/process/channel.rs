@@ -104,12 +104,20 @@ pub(crate) struct ParentEnd(OwnedFd);
 
 impl ParentEnd {
     /// The next request, with the descriptors that came with it. `None`: all children have closed their end.
+    ///
+    /// # Errors
+    /// ECONNRESET: they have ended without reading what was said to them, and without a word.
     pub(super) fn receive(&self) -> Result<Option<(Request, Vec<OwnedFd>)>> {
         let mut buffer = vec![0; LONGEST];
         let (length, fds) = match socket::receive(&self.0, &mut buffer) {
-            // It has ended without reading what was said to it.
-            Err(error) if error.errno() == Some(Errno::CONNRESET) => return Ok(None),
-            other => other?,
+            // The kernel tells this first, and then what was said before.
+            Err(error) if error.errno() == Some(Errno::CONNRESET) => {
+                match socket::receive(&self.0, &mut buffer)? {
+                    (0, _) => return Err(error),
+                    last => last,
+                }
+            }
+            other => other.context(|| "listening to the child")?,
         };
         if length == 0 {
             return Ok(None);
@@ -125,7 +133,7 @@ impl ParentEnd {
 
     /// Lets the child go on, with what it asked for.
     pub(super) fn go(&self, payload: &[u8]) -> Result<()> {
-        socket::send(&self.0, &[b"G", payload].concat(), &[])
+        socket::send(&self.0, &[b"G", payload].concat(), &[]).context(|| "answering the child")
     }
 }
 
@@ -142,7 +150,7 @@ impl AsFd for ChildEnd {
 impl ChildEnd {
     /// Says something that needs no answer.
     pub(super) fn say(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        socket::send(&self.0, &request.encode(), fds)
+        socket::send(&self.0, &request.encode(), fds).context(|| "talking to vzrun")
     }
 
     /// Says something and waits for the answer.
@@ -158,7 +166,7 @@ impl ChildEnd {
     pub(super) fn wait_go(&self) -> Result<Vec<u8>> {
         let mut buffer = vec![0; LONGEST];
         let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut buffer[..]))
-            .call(|| "read(channel)")?;
+            .call(|| "listening to vzrun: read()")?;
         match buffer.get(..length) {
             Some([b'G', payload @ ..]) => Ok(payload.to_vec()),
             _ => Err(Error::new(ErrorKind::Process, "vzrun has gone away")),
@@ -168,7 +176,7 @@ impl ChildEnd {
     fn write(&self, request: &Request) -> Result<()> {
         rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &request.encode()))
             .map(drop)
-            .call(|| "write(channel)")
+            .call(|| "talking to vzrun: write()")
     }
 
     /// Tells the parent why this child ends.

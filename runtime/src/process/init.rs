@@ -113,7 +113,7 @@ fn set_up(
         // With full rights over the host's limits; in a user namespace the parent has done it.
         plan.process.rlimits.raise(None)?;
     }
-    process::setsid()?;
+    process::setsid().context(|| "becoming a session leader")?;
     // New keys carry the label, so the label comes before the keyring.
     plan.process.lsm.apply_to_keys(procfs)?;
     plan.keyring.apply()?;
@@ -131,11 +131,12 @@ fn set_up(
     // The file system. All paths below the root are resolved in it; nothing is visible to others yet.
     // Opened here, a user namespace keeps the flags of the host's mounts locked; the copy from outside is for a root that
     // its root user cannot reach.
+    let words = || "mounting the root filesystem";
     let tree = match (plan.rootfs.open(), outside.rootfs) {
         (Err(_), Some(tree)) => tree,
-        (here, _) => here?,
+        (here, _) => here.context(words)?,
     };
-    let rootfs = plan.rootfs.attach(tree)?;
+    let rootfs = plan.rootfs.attach(tree).context(words)?;
     let mut place = Place {
         birth,
         channel,
@@ -147,7 +148,7 @@ fn set_up(
     // The hooks need it, and what they start is to be in it.
     place.settle()?;
     if let Some(devices) = &plan.devices {
-        devices.apply(&rootfs)?;
+        devices.apply(&rootfs).context(|| "filling /dev")?;
     }
     // The hooks see the mounts, and may still change the root: it is made read-only after them.
     // The answer also says that this cgroup has all its limits, for the createContainer hooks are in it.
@@ -166,7 +167,9 @@ fn set_up(
     let console = console(birth, &rootfs, channel)?;
     finish.apply()?;
     plan.protected_paths.apply(&rootfs)?;
-    plan.rootfs.enter(&rootfs)?;
+    plan.rootfs
+        .enter(&rootfs)
+        .context(|| "entering the root filesystem")?;
 
     // From here on `/` is the container's. The program is looked for as its user will see it.
     plan.personality.apply()?;
@@ -211,7 +214,7 @@ impl Place<'_> {
             view.path = Some(OsString::from_vec(path).into());
         }
         if self.birth.plan.namespaces.is_new(kind::CGROUP) {
-            namespace::unshare(kind::CGROUP)?;
+            namespace::unshare(kind::CGROUP).context(|| "making the cgroup namespace")?;
         }
         Ok(self.found.insert(view).clone())
     }
@@ -219,13 +222,14 @@ impl Place<'_> {
 
 /// In a new or joined user namespace: its root.
 pub(super) fn become_root() -> Result<()> {
+    let words = || "becoming root of the user namespace";
     match ids::set_groups(&[]) {
         // Denied where an ordinary user has made the namespace (user_namespaces(7)).
-        Err(error) if error.errno() != Some(Errno::PERM) => return Err(error),
+        Err(error) if error.errno() != Some(Errno::PERM) => return Err(error.wrap(words())),
         _ => {}
     }
-    ids::set_gid(0)?;
-    ids::set_uid(0)?;
+    ids::set_gid(0).context(words)?;
+    ids::set_uid(0).context(words)?;
     // A change of ids clears it.
     prctl::set_parent_death_signal(libc::SIGKILL)
 }

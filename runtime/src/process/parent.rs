@@ -133,7 +133,8 @@ impl<'a> Birth<'a> {
             };
         }
         let (ours, theirs) = channel::pair()?;
-        match fork::clone3(self.plan.birth.first, self.cgroup, false)? {
+        let forked = fork::clone3(self.plan.birth.first, self.cgroup, false);
+        match forked.context(|| "making the container's first process")? {
             Fork::Child => fork::exit_after(|| {
                 exe::release();
                 drop(ours);
@@ -194,8 +195,10 @@ impl<'a> Newborn<'a> {
                 // The child is busy with its own.
                 self.filter = Some(self.duties.seccomp().compile()?);
             }
-            let Some((request, fds)) = self.channel.receive()? else {
-                return Err(self.died());
+            let (request, fds) = match self.channel.receive() {
+                Ok(Some(received)) => received,
+                Err(error) if error.errno() != Some(Errno::CONNRESET) => return Err(error),
+                _ => return Err(self.died()),
             };
             match (request, &self.duties) {
                 (Request::Failed(text), _) => return Err(Error::new(ErrorKind::Process, text)),
@@ -276,10 +279,12 @@ impl<'a> Newborn<'a> {
     /// # Errors
     /// What the child reports when the program cannot be run.
     pub(crate) fn wait_for_exec(&self) -> Result<()> {
-        match self.channel.receive()? {
-            None => Ok(()),
-            Some((Request::Failed(text), _)) => Err(Error::new(ErrorKind::Process, text)),
-            Some((request, _)) => Err(unexpected(&request)),
+        match self.channel.receive() {
+            Ok(None) => Ok(()),
+            Ok(Some((Request::Failed(text), _))) => Err(Error::new(ErrorKind::Process, text)),
+            Ok(Some((request, _))) => Err(unexpected(&request)),
+            Err(error) if error.errno() == Some(Errno::CONNRESET) => Err(self.died()),
+            Err(error) => Err(error),
         }
     }
 
@@ -313,7 +318,7 @@ impl<'a> Newborn<'a> {
         // It is our child and not reaped, so its number is still its own.
         let proper = Child {
             pid,
-            pidfd: pidfd::pidfd_open(pid)?,
+            pidfd: pidfd::pidfd_open(pid).context(|| "taking over the container's process")?,
         };
         let stage = std::mem::replace(&mut self.child, proper);
         self.staged = false;
@@ -379,9 +384,8 @@ impl Drop for Newborn<'_> {
         if self.released {
             return;
         }
-        // It may have ended already; then there is only the reaping.
-        let _ = pidfd::send_signal(&self.child.pidfd, libc::SIGKILL);
-        let _ = process::wait(&self.child.pidfd);
+        // Should that fail, it ends with the socket, or with this process.
+        self.child.end();
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn live(
     }
     // Before the change of user, which takes the files of /proc/self away from this process.
     if stage.unshare_time {
-        namespace::unshare(kind::TIME)?;
+        namespace::unshare(kind::TIME).context(|| "making the time namespace")?;
         if let Some(offsets) = &plan.time_offsets {
             birth
                 .procfs
@@ -62,8 +62,9 @@ pub(super) fn make_sibling(
     channel: &ChildEnd,
     live: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let (said, hold) = poll::pipe()?;
-    match fork::clone3(namespaces, None, true)? {
+    let words = || "making the process proper";
+    let (said, hold) = poll::pipe().context(words)?;
+    match fork::clone3(namespaces, None, true).context(words)? {
         Fork::Parent(proper) => {
             drop(said);
             let pid = proper.pid.as_raw_nonzero().get();

@@ -99,10 +99,12 @@ impl Capabilities {
             if self.bounding & (1 << number) != 0 {
                 continue;
             }
-            match ids::is_in_bounding(number) {
+            match ids::is_in_bounding(number)? {
                 None => break,
                 Some(false) => {}
-                Some(true) => ids::drop_bounding(number)?,
+                Some(true) => {
+                    ids::drop_bounding(number).context(|| "cutting the bounding set")?;
+                }
             }
         }
         Ok(())
@@ -111,7 +113,7 @@ impl Capabilities {
     /// The other four, after the user has changed (with PR_SET_KEEPCAPS). What this process does not have cannot be
     /// given: as runc, such a capability is left out.
     pub(crate) fn apply(&self) -> Result<()> {
-        let have = ids::permitted_capabilities()?;
+        let have = ids::permitted_capabilities().context(|| "setting the capabilities")?;
         let permitted = self.permitted & have;
         let effective = self.effective & permitted;
         let inheritable = self.inheritable & (have | permitted);

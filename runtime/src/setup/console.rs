@@ -123,7 +123,7 @@ pub(crate) fn give_standard_streams(uid: u32) -> Result<()> {
         std::io::stdout().as_fd(),
         std::io::stderr().as_fd(),
     ] {
-        let stat = fs::fstat(stream)?;
+        let stat = fs::fstat(stream).context(|| "giving stdin, stdout and stderr to the user")?;
         let is_null = fs::file_type(&stat) == FileType::CharacterDevice && fs::rdev(&stat) == NULL;
         if stat.st_uid == uid || is_null {
             continue;

@@ -1,7 +1,8 @@
 //! linux.uidMappings and linux.gidMappings: the id maps of a new user namespace (user_namespaces(7)).
 
+use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::process::Pid;
 
@@ -96,8 +97,8 @@ impl IdMappings {
             ("uid_map", "uidMappings", &self.uids),
             ("gid_map", "gidMappings", &self.gids),
         ] {
-            let text = fs::read_to_end(procfs.open_self(name, OFlags::RDONLY)?, 1 << 20)?;
-            if parse(&String::from_utf8_lossy(&text)) != sorted(ranges.clone()) {
+            let text = procfs.read_self(name)?;
+            if parse(&text) != sorted(ranges.clone()) {
                 return Err(Error::config(format!(
                     "linux.{key}: the user namespace to join has other mappings"
                 )));
@@ -220,20 +221,30 @@ fn map_with(tool: &str, pid: Pid, ranges: &[Range]) -> Result<()> {
     for range in ranges {
         command.args([range.container, range.host, range.size].map(|n| n.to_string()));
     }
-    let output = command.output().context(|| {
+    let (status, said) = run(&mut command).context(|| {
         format!("running {tool} (package uidmap) to map more than one id as an ordinary user")
     })?;
-    if output.status.success() {
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
     Err(Error::new(
         ErrorKind::Process,
-        format!(
-            "{tool} {pid} failed ({}): {said}; see /etc/subuid and /etc/subgid",
-            output.status
-        ),
+        format!("{tool} {pid} failed ({status}): {said}; see /etc/subuid and /etc/subgid"),
     ))
+}
+
+/// To its end, with what it says on stderr. (The standard library's way ends this process should reading fail.)
+fn run(command: &mut Command) -> std::io::Result<(ExitStatus, Vec<u8>)> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn()?;
+    let mut said = Vec::new();
+    let read = match child.stderr.take() {
+        Some(mut stderr) => stderr.read_to_end(&mut said),
+        None => Ok(0),
+    };
+    let status = child.wait()?;
+    read.map(|_| (status, said))
 }
 
 #[cfg(test)]

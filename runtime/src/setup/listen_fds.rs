@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use std::os::fd::BorrowedFd;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::process;
 
 /// The first descriptor after stdin, stdout and stderr.
@@ -66,7 +66,7 @@ impl PassedFds {
 
     /// Closes everything of ours but `kept`.
     pub(crate) fn close_others(&self, kept: &[BorrowedFd<'_>]) -> Result<()> {
-        process::close_from_but(self.end(), kept)
+        process::close_from_but(self.end(), kept).context(|| "closing descriptors of the host")
     }
 
     /// Right before the exec, and after [`PassedFds::close_others`]: these descriptors stay, all after them go but `kept`, which goes with the exec.

@@ -30,19 +30,19 @@ impl ProtectedPaths {
     /// Read-only first, so that a masked path below one stays masked. What is not there needs no protection.
     pub(crate) fn apply(&self, rootfs: &Rootfs) -> Result<()> {
         for path in &self.readonly {
-            let Some(place) = rootfs.find(path)? else {
+            let words = || format!("making {} read-only", path.display());
+            let Some(place) = rootfs.find(path).context(words)? else {
                 continue;
             };
-            make_readonly(&place).context(|| format!("making {} read-only", path.display()))?;
+            make_readonly(&place).context(words)?;
         }
         let mut masks = Masks::default();
         for path in &self.masked {
-            let Some(place) = rootfs.find(path)? else {
+            let words = || format!("masking {}", path.display());
+            let Some(place) = rootfs.find(path).context(words)? else {
                 continue;
             };
-            masks
-                .cover(place)
-                .context(|| format!("masking {}", path.display()))?;
+            masks.cover(place).context(words)?;
         }
         Ok(())
     }

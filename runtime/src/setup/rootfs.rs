@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::error::{Context, Error, Result};
 use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
@@ -87,9 +89,12 @@ impl RootfsPlan {
         let in_place = !self.no_pivot && first != propagation::SHARED;
         let place = match in_place.then(|| fs::open(&self.path, flags)) {
             Some(Ok(place)) => place,
+            Some(Err(error)) if !matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM)) => {
+                return Err(error);
+            }
             _ => fs::open("/", flags)?,
         };
-        mount::move_mount(&tree, place).context(|| "mounting the root filesystem")?;
+        mount::move_mount(&tree, place)?;
         Ok(Rootfs { fd: tree })
     }
 
@@ -144,7 +149,7 @@ impl RootfsPlan {
 /// itself, procfs and sysfs without masked paths, are taken away.
 fn hide_host_procfs_and_sysfs() -> Result<()> {
     let mountinfo = fs::openat(fs::CWD, "/proc/self/mountinfo", OFlags::RDONLY, 0)?;
-    let mountinfo = fs::read_to_end(mountinfo, 64 << 20)?;
+    let mountinfo = fs::read_to_end(mountinfo, 64 << 20).context(|| "/proc/self/mountinfo")?;
     for line in String::from_utf8_lossy(&mountinfo).lines() {
         let Some((left, right)) = line.split_once(" - ") else {
             continue;
@@ -242,7 +247,7 @@ impl Rootfs {
         }
         Err(Error::os(
             format!("resolving {}", path.display()),
-            rustix::io::Errno::LOOP,
+            Errno::LOOP,
         ))
     }
 
@@ -256,7 +261,7 @@ impl Rootfs {
 
 /// Makes the last component and opens what was made; never through a link that came in between.
 fn make(parent: OwnedFd, name: &Path, kind: FileType) -> Result<OwnedFd> {
-    let exists = |error: &Error| error.errno() == Some(rustix::io::Errno::EXIST);
+    let exists = |error: &Error| error.errno() == Some(Errno::EXIST);
     let flags = if kind == FileType::Directory {
         match fs::mkdirat(&parent, name, 0o755) {
             Err(error) if !exists(&error) => return Err(error),

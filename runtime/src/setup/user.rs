@@ -97,9 +97,10 @@ impl User {
 
     /// Becomes the user: groups first, the user id last, because each needs what the next takes away.
     pub(crate) fn apply(&self) -> Result<()> {
-        self.set_groups()?;
-        ids::set_gid(self.gid)?;
-        ids::set_uid(self.uid)?;
+        let words = || "becoming process.user";
+        self.set_groups().context(words)?;
+        ids::set_gid(self.gid).context(words)?;
+        ids::set_uid(self.uid).context(words)?;
         process::umask(self.umask);
         Ok(())
     }

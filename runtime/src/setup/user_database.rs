@@ -18,11 +18,17 @@ const LINE_LIMIT: u64 = 64 << 10;
 ///
 /// `passwd` was opened confined to the rootfs, with O_NONBLOCK in case it is a fifo. One that is no regular file, too
 /// large, or has too long a line before the user's, knows nobody: a missing HOME is no reason not to run.
-pub(crate) fn home_of(passwd: OwnedFd, uid: u32) -> Option<String> {
-    read_home(passwd, uid).unwrap_or_else(|error| {
-        log::debug(format_args!("no HOME from /etc/passwd: {error}"));
-        None
-    })
+///
+/// # Errors
+/// It could be read at another time.
+pub(crate) fn home_of(passwd: OwnedFd, uid: u32) -> Result<Option<String>> {
+    match read_home(passwd, uid) {
+        Err(error) if error.errno().is_none() => {
+            log::debug(format_args!("no HOME from /etc/passwd: {error}"));
+            Ok(None)
+        }
+        other => other.context(|| "looking for HOME in /etc/passwd"),
+    }
 }
 
 fn read_home(passwd: OwnedFd, uid: u32) -> Result<Option<String>> {
@@ -141,10 +147,10 @@ mod tests {
             let error = read_home(fd, 0).unwrap_err().to_string();
             assert!(error.contains("not a regular file"), "{error}");
             let fd = fs::open(path, fs::OFlags::RDONLY).unwrap();
-            assert_eq!(home_of(fd, 0), None);
+            assert_eq!(home_of(fd, 0).unwrap(), None);
         }
         let own = fs::open("/etc/passwd", fs::OFlags::RDONLY).unwrap();
-        assert_eq!(home_of(own, 0).as_deref(), Some("/root"));
+        assert_eq!(home_of(own, 0).unwrap().as_deref(), Some("/root"));
     }
 
     #[test]

@@ -10,7 +10,6 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -19,7 +18,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::fs::{self, OFlags};
 use super::mount::{self, MountAttr, attr};
-use super::remap;
+use super::{remap, sendfile};
 use crate::error::{Context, Error, Result};
 
 /// Makes the process run from a read-only place, unless it already does. Where that takes another execve(2), the
@@ -29,7 +28,7 @@ use crate::error::{Context, Error, Result};
 /// None of the ways works.
 pub fn seal(arguments: Vec<OsString>) -> Result<()> {
     let exe = fs::open("/proc/self/exe", OFlags::PATH)?;
-    if fs::is_read_only(&exe)? {
+    if fs::is_read_only(&exe).context(|| "looking at vzrun's own executable")? {
         return Ok(());
     }
     let sealed = match read_only_mount(&exe) {
@@ -92,7 +91,7 @@ fn is_sealed_memfd() -> Result<bool> {
 }
 
 fn sealed_copy() -> Result<OwnedFd> {
-    let mut from = File::from(fs::open("/proc/self/exe", OFlags::RDONLY)?);
+    let from = fs::open("/proc/self/exe", OFlags::RDONLY)?;
     let memfd = rustix::fs::memfd_create(
         "vzrun",
         MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::EXEC,
@@ -102,10 +101,9 @@ fn sealed_copy() -> Result<OwnedFd> {
         rustix::fs::memfd_create("vzrun", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
     })
     .call(|| "memfd_create(\"vzrun\")")?;
-    let mut to = File::from(memfd);
-    std::io::copy(&mut from, &mut to).call(|| "copying the executable to a memfd")?;
-    rustix::fs::fcntl_add_seals(&to, SEALS).call(|| "fcntl(F_ADD_SEALS)")?;
-    Ok(OwnedFd::from(to))
+    sendfile::all(&memfd, &from).context(|| "copying the executable to a memfd")?;
+    rustix::fs::fcntl_add_seals(&memfd, SEALS).call(|| "fcntl(F_ADD_SEALS)")?;
+    Ok(memfd)
 }
 
 /// execveat(2) of a descriptor.

@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use rustix::process::Pid;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::mount::last_errno;
+use super::{pidfd, process};
 use crate::error::{Error, ErrorKind, Result};
 
 /// `struct clone_args` of clone3(2), as of Linux 5.7.
@@ -39,6 +41,20 @@ pub(crate) struct Child {
     pub(crate) pid: Pid,
     /// Its pidfd.
     pub(crate) pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Kills it and reaps it. It may have ended already; then there is only the reaping. One that cannot be killed is not
+    /// waited for.
+    pub(crate) fn end(&self) {
+        let killed = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
+        let is_gone = |error: &Error| error.errno() == Some(Errno::SRCH);
+        // As long as it is not reaped, its number is its own.
+        let by_number = || kill_process(self.pid, Signal::KILL);
+        if killed.is_ok() || killed.is_err_and(|error| is_gone(&error) || by_number().is_ok()) {
+            let _ = process::wait(&self.pidfd);
+        }
+    }
 }
 
 /// clone3(2) without shared memory: a fork with `namespaces` (CLONE_NEW*) and, where given, born in `cgroup`

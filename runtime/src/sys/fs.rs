@@ -335,8 +335,9 @@ pub(crate) fn read_to_end(fd: OwnedFd, limit: u64) -> Result<Vec<u8>> {
 
 /// Reads a small text file beneath `at`.
 pub(crate) fn read_at(at: impl AsFd, path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
     let fd = openat(at, path, OFlags::RDONLY | OFlags::NOFOLLOW, 0)?;
-    let bytes = read_to_end(fd, 1 << 20)?;
+    let bytes = read_to_end(fd, 1 << 20).context(|| path.display())?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -357,7 +358,7 @@ pub(crate) fn names(directory: impl AsFd) -> Result<Vec<CString>> {
         fs::Dir::read_from(directory).call(|| format!("getdents64({})", directory.as_raw_fd()))?;
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.call(|| "getdents64")?;
+        let entry = entry.call(|| format!("getdents64({})", directory.as_raw_fd()))?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             names.push(entry.file_name().to_owned());
         }

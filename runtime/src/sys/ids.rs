@@ -3,6 +3,7 @@
 //! These change one thread; vzrun has only one (see [`super::fork::clone3`]).
 
 use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::{Context, Result};
@@ -69,9 +70,14 @@ pub(crate) fn drop_bounding(capability: u32) -> Result<()> {
 }
 
 /// prctl(2) PR_CAPBSET_READ; `None` where the kernel does not know the capability.
-pub(crate) fn is_in_bounding(capability: u32) -> Option<bool> {
+pub(crate) fn is_in_bounding(capability: u32) -> Result<Option<bool>> {
     let set = CapabilitySet::from_bits_retain(1 << capability);
-    rustix::thread::capability_is_in_bounding_set(set).ok()
+    match rustix::thread::capability_is_in_bounding_set(set) {
+        Err(Errno::INVAL) => Ok(None),
+        other => other
+            .map(Some)
+            .call(|| format!("prctl(PR_CAPBSET_READ, {capability})")),
+    }
 }
 
 /// prctl(2) PR_CAP_AMBIENT_CLEAR_ALL.

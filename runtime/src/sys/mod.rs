@@ -25,6 +25,7 @@ mod remap;
 pub(crate) mod rlimit;
 pub(crate) mod sched;
 pub(crate) mod seccomp;
+pub(crate) mod sendfile;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod tty;

@@ -52,7 +52,11 @@ pub(crate) fn wait_exit(pidfd: impl AsFd, timeout: Option<Timespec>) -> Result<b
     loop {
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Err(Errno::INTR) => continue,
-            result => return result.map(|n| n > 0).call(|| "poll(pidfd)"),
+            result => {
+                return result
+                    .map(|n| n > 0)
+                    .call(|| "waiting for the end of a process: poll()");
+            }
         }
     }
 }

@@ -153,7 +153,8 @@ pub(crate) fn dup_to(from: impl AsFd, to: RawFd) -> Result<()> {
 pub fn prepare_process() -> Result<()> {
     super::signal::keep_children();
     for fd in 0..3 {
-        if inherited(fd).is_err() {
+        let inherited = inherited(fd);
+        if inherited.is_err_and(|error| error.errno() == Some(Errno::BADF)) {
             // SAFETY: the path is NUL-terminated.
             let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
             if opened != fd {

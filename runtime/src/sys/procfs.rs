@@ -24,7 +24,9 @@ impl Procfs {
     /// Opens `/proc` and checks that it is the root of a procfs.
     pub(crate) fn open() -> Result<Procfs> {
         let fd = fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY)?;
-        if fs::file_system(&fd)? != PROC_SUPER_MAGIC || fs::fstat(&fd)?.st_ino != PROC_ROOT_INO {
+        let words = || "looking at /proc";
+        let kind = fs::file_system(&fd).context(words)?;
+        if kind != PROC_SUPER_MAGIC || fs::fstat(&fd).context(words)?.st_ino != PROC_ROOT_INO {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "/proc is not a procfs: mount one before running vzrun",
@@ -35,7 +37,7 @@ impl Procfs {
 
     /// Opens a file of the calling process.
     pub(crate) fn open_self(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
-        let own = fs::readlinkat(&self.0, "self")?;
+        let own = fs::readlinkat(&self.0, "self").context(|| "/proc")?;
         let own = own.to_string_lossy();
         fs::open_no_xdev(&self.0, format!("{own}/{path}"), flags)
             .context(|| format!("/proc/self/{path}"))
@@ -43,7 +45,8 @@ impl Procfs {
 
     /// Reads a small file of the calling process.
     pub(crate) fn read_self(&self, path: &str) -> Result<String> {
-        let bytes = fs::read_to_end(self.open_self(path, OFlags::RDONLY)?, 1 << 20)?;
+        let bytes = fs::read_to_end(self.open_self(path, OFlags::RDONLY)?, 1 << 20)
+            .context(|| format!("/proc/self/{path}"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::{CgroupView, Mount, check_not_in_procfs};
 use crate::error::{Context, Result};
 use crate::setup::rootfs::Rootfs;
@@ -26,6 +28,9 @@ pub(super) fn apply(
                 return Ok(tree);
             }
             // A user namespace may not mount cgroup2 where the host's is not fully visible: bind, as runc does.
+            Err(error) if !matches!(error.errno(), Some(Errno::PERM | Errno::BUSY)) => {
+                return Err(error);
+            }
             Err(error) => crate::log::debug(format_args!("binding instead: {error}")),
         }
     }

@@ -1,12 +1,12 @@
 //! `tmpcopyup`: a tmpfs that starts with a copy of the directory it covers.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Context, Result};
 use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::sendfile;
 
 /// Copies the directory at `place` (an O_PATH descriptor) into the root of the not yet attached tmpfs `tree`.
 pub(super) fn apply(place: &OwnedFd, tree: &OwnedFd) -> Result<()> {
@@ -30,16 +30,10 @@ fn copy_entries(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
                 own(&inner_to, &stat, mode)?;
             }
             FileType::RegularFile => {
-                let mut source = File::from(fs::openat(
-                    from,
-                    name,
-                    OFlags::RDONLY | OFlags::NOFOLLOW,
-                    0,
-                )?);
+                let source = fs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW, 0)?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
                 let copy = fs::openat(to, name, flags, 0o600)?;
-                let mut copy = File::from(copy);
-                std::io::copy(&mut source, &mut copy).call(|| format!("copying {name:?}"))?;
+                sendfile::all(&copy, &source).context(|| format!("copying {name:?}"))?;
                 own(&copy, &stat, mode)?;
             }
             FileType::Symlink => {

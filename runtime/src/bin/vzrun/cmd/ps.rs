@@ -8,7 +8,7 @@ use vzrun::{Container, Error, ErrorKind, Result};
 use super::{Verb, flags, invalid_format};
 use crate::args::{Globals, bare};
 use crate::go_flags::Order;
-use crate::output;
+use crate::{input, output};
 
 pub(super) const VERB: Verb = Verb {
     name: "ps",
@@ -59,10 +59,8 @@ fn table(options: &[String]) -> Result<String> {
         words.push("-ef");
     }
     let failed = |text| Error::new(ErrorKind::Process, text);
-    let output = Command::new("ps")
-        .args(words)
-        .output()
-        .map_err(|error| failed(format!("running ps: {error}")))?;
+    let output = input::of_program(Command::new("ps").args(words))
+        .map_err(|error| failed(format!("running ps for the table of processes: {error}")))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if !output.status.success() {
         let said = text(&output.stdout) + &text(&output.stderr);
