@@ -26,6 +26,7 @@ pub struct Call {
     stdout: Option<OwnedFd>,
     fds: Vec<(i32, OwnedFd)>,
     limit: Duration,
+    traced: bool,
     io_dir: PathBuf,
 }
 
@@ -56,6 +57,7 @@ impl Call {
             stdout: None,
             fds: Vec::new(),
             limit: DEADLINE,
+            traced: false,
             io_dir: io_dir.to_path_buf(),
         }
     }
@@ -140,6 +142,16 @@ impl Call {
         self
     }
 
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Has it be traced by the thread that spawns it, and so stop at its first instruction.
+    pub(crate) fn traced(mut self) -> Call {
+        self.traced = true;
+        self
+    }
+
     /// Starts it and comes back at once.
     pub fn spawn(self) -> Running {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -212,6 +224,10 @@ impl Call {
             })
             .collect();
         command.fd_mappings(fds).expect("the same fd number twice");
+        if self.traced {
+            // SAFETY: between fork and exec only a system call is made.
+            unsafe { command.pre_exec(crate::tracer::trace_me) };
+        }
         let child = command.spawn().unwrap_or_else(|e| panic!("{said}: {e}"));
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         Running {

@@ -43,6 +43,7 @@ mod runtime;
 mod seccomp_agent;
 mod socket;
 mod terminal;
+mod tracer;
 mod wait;
 
 pub use bundle::{Bundle, probe_report, probe_report_of};
@@ -69,6 +70,7 @@ pub use seccomp_agent::{Listener, Notified, SeccompAgent, Verdict};
 pub use serde_json::{Value, json};
 pub use socket::FdSocket;
 pub use terminal::Terminal;
+pub use tracer::{Place, Traced, Which, run_with_faults};
 pub use wait::{DEADLINE, until, wait_exit};
 
 /// Ends the test early on a runtime that is known to behave otherwise, and says so.
