@@ -188,6 +188,17 @@ fn cap_leaves_the_inheritable_set_empty() {
     assert_eq!(seen["capabilities"]["inheritable"], json!([]));
 }
 
+/// A list of a newer kernel's capabilities must not make an older runtime useless.
+#[test]
+fn cap_that_is_not_known_is_left_out() {
+    let bundle = Bundle::new();
+    bundle.set("/process/capabilities", json!({}));
+    let seen = report(&running(&bundle), &["--cap", "CAP_UNKNOWN"]);
+    for set in ["bounding", "effective", "permitted", "inheritable"] {
+        assert_eq!(seen["capabilities"][set], json!([]), "{set}");
+    }
+}
+
 #[test]
 fn no_new_privs_is_set() {
     let bundle = Bundle::new();

@@ -292,6 +292,22 @@ fn a_default_of_errno_has_its_own_number() {
     assert_eq!(answers(profile, &["getsid,0"]), [json!("EOPNOTSUPP")]);
 }
 
+/// The working directory is looked at with this call (CVE-2024-21626).
+#[test]
+fn getcwd_can_be_denied() {
+    differs!(Runc, "asks for the working directory under the filter");
+    for no_new_privileges in [false, true] {
+        let rules = json!([
+            rule("getcwd", "SCMP_ACT_ERRNO"),
+            rule("getsid", "SCMP_ACT_ERRNO")
+        ]);
+        let bundle = calling(but(rules), &[numbered("getsid,0")]);
+        bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
+        let found = bundle.container().run().ok().json();
+        assert_eq!(found[numbered("getsid,0")], "EPERM", "{found:?}");
+    }
+}
+
 /// A program asks for a new call and falls back on ENOSYS; on EPERM it would give up.
 #[test]
 fn calls_newer_than_the_profile_are_not_there() {

@@ -9,6 +9,7 @@ use super::{Container, Status, create};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
+use crate::log;
 use crate::plan::{ProcessPlan, plan_seccomp};
 use crate::process::exec::Join;
 use crate::process::foreground::Foreground;
@@ -108,7 +109,14 @@ impl Container {
         let mappings = maps(user_namespace && own_maps);
         let mut plan = ProcessPlan::plan(&process, mappings, host.rootless, &spec)?;
         for name in &options.caps {
-            plan.capabilities.add(capability(name)?);
+            match capabilities::number(name) {
+                Some(number) => plan.capabilities.add(number),
+                // As one of config.json that is not known.
+                None => log::warn(format_args!(
+                    "ignoring unknown or unavailable capabilities: {:?}",
+                    [name]
+                )),
+            }
         }
         let seccomp = plan_seccomp(&spec)?;
         let console_socket = match (&options.console_socket, plan.terminal) {
@@ -237,10 +245,6 @@ fn stopped() -> Error {
 
 fn refuse(text: &str) -> Error {
     Error::new(ErrorKind::InvalidArgument, text)
-}
-
-fn capability(name: &str) -> Result<u32> {
-    capabilities::number(name).ok_or_else(|| Error::config(format!("unknown capability {name:?}")))
 }
 
 /// The process to run: process.json, or config.json's with what the command line changes.

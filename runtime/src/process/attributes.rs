@@ -41,13 +41,17 @@ impl ProcessPlan {
         self.capabilities.apply_bounding()?;
         ids::keep_capabilities(true)?;
         // A directory that only root may enter can still be the working directory, and one that only the user may.
-        let entered = self.enter_cwd();
+        // Where it could be entered it is looked at before the seal, which may refuse the call for that.
+        let entered = self.enter_cwd().is_ok();
+        if entered {
+            self.check_cwd()?;
+        }
         seal()?;
         self.user.apply()?;
-        if entered.is_err() {
+        if !entered {
             self.enter_cwd()?;
+            self.check_cwd()?;
         }
-        self.check_cwd()?;
         self.capabilities.apply()?;
         ids::keep_capabilities(false)
     }
