@@ -143,3 +143,66 @@ impl Assembler {
         Label(self.reversed.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::interpreter::{Call, check, run};
+    use super::*;
+
+    /// What the program answers to the calls 5 and 6.
+    fn answers(assembler: Assembler) -> [Action; 2] {
+        let program = assembler.finish();
+        check(&program);
+        [5, 6].map(|number| {
+            let (arch, args) = (0, [0; 6]);
+            run(&program, &Call { number, arch, args }).0
+        })
+    }
+
+    /// So many instructions that change nothing.
+    fn fill(assembler: &mut Assembler, count: usize) {
+        for _ in 0..count {
+            assembler.load(NUMBER);
+        }
+    }
+
+    #[test]
+    fn every_distance_is_reached() {
+        for between in [0, 1, 253, 254, 255, 256, 257, 511, 600, 3000] {
+            for behind in [0, 1, 254, 255, 256, 600] {
+                for compare in [Compare::Equal, Compare::Greater] {
+                    let mut assembler = Assembler::new();
+                    let far = Target::To(assembler.enter(Target::Return(7)));
+                    fill(&mut assembler, between);
+                    let near = Target::To(assembler.enter(Target::Return(9)));
+                    fill(&mut assembler, behind);
+                    let (yes, no, wanted) = match compare {
+                        Compare::Equal => (far, near, [7, 9]),
+                        _ => (near, far, [7, 9]),
+                    };
+                    assembler.branch(compare, 5, yes, no);
+                    assembler.load(NUMBER);
+                    assert_eq!(answers(assembler), wanted, "{between} {behind} {compare:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_return_that_is_out_of_reach_is_written_again() {
+        for (between, returns) in [(10, 2), (252, 2), (300, 4)] {
+            let mut assembler = Assembler::new();
+            for action in [7, 9] {
+                assembler.enter(Target::Return(action));
+            }
+            fill(&mut assembler, between);
+            let (yes, no) = (Target::Return(7), Target::Return(9));
+            assembler.branch(Compare::Equal, 5, yes, no);
+            assembler.load(NUMBER);
+            let program = &assembler.reversed;
+            let count = program.iter().filter(|one| one.code == RETURN).count();
+            assert_eq!(count, returns, "{between}");
+            assert_eq!(answers(assembler), [7, 9]);
+        }
+    }
+}

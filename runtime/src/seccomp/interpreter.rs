@@ -42,13 +42,28 @@ pub(super) fn check(program: &[SockFilter]) {
     assert_eq!(program[program.len() - 1].code, 0x06);
 }
 
+/// The places in `struct seccomp_data` that the program loads from.
+pub(super) fn loads(program: &[SockFilter], call: &Call) -> Vec<u32> {
+    let mut places = Vec::new();
+    walk(program, call, &mut |one| {
+        places.extend((one.code == 0x20).then_some(one.k));
+    });
+    places
+}
+
 /// What the program answers, and how many instructions it took.
 pub(super) fn run(program: &[SockFilter], call: &Call) -> (u32, usize) {
-    let (mut at, mut accumulator, mut steps) = (0, 0u32, 0);
+    let mut steps = 0;
+    let answer = walk(program, call, &mut |_| steps += 1);
+    (answer, steps)
+}
+
+fn walk(program: &[SockFilter], call: &Call, step: &mut dyn FnMut(SockFilter)) -> u32 {
+    let (mut at, mut accumulator) = (0, 0u32);
     loop {
         let one = program[at];
         at += 1;
-        steps += 1;
+        step(one);
         let mut branch = |holds: bool| at += usize::from(if holds { one.jt } else { one.jf });
         match one.code {
             0x20 => accumulator = call.word(one.k),
@@ -58,7 +73,7 @@ pub(super) fn run(program: &[SockFilter], call: &Call) -> (u32, usize) {
             0x25 => branch(accumulator > one.k),
             0x35 => branch(accumulator >= one.k),
             0x45 => branch(accumulator & one.k != 0),
-            0x06 => return (one.k, steps),
+            0x06 => return one.k,
             code => panic!("instruction {code:#x}"),
         }
     }

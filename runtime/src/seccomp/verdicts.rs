@@ -20,6 +20,8 @@ enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Range {
     from: u32,
+    /// It has this number only.
+    single: bool,
     verdict: Verdict,
 }
 
@@ -52,31 +54,59 @@ pub(super) fn program(filter: &Filter) -> Result<Vec<SockFilter>> {
     Ok(assembler.finish())
 }
 
+/// As many numbers with answers of their own are looked for one by one: no more tests than a tree over them would take,
+/// and half of the instructions.
+const MOST_EXCEPTIONS: usize = 3;
+
 /// A balanced tree over `ranges`, with the number of the call in the accumulator.
 fn tree(assembler: &mut Assembler, ranges: &[Range], default: Action) -> Target {
-    match ranges {
-        [] => Target::Return(default),
-        [range] => match &range.verdict {
-            Verdict::Always(action) => Target::Return(*action),
-            Verdict::Depends(cases, is_64) => {
-                conditions::assemble(assembler, cases, default, *is_64)
+    let Some(first) = ranges.first() else {
+        return Target::Return(default);
+    };
+    for usual in ranges.iter().take(2).map(|range| &range.verdict) {
+        if is_usual(ranges, usual) {
+            let mut next = answer(assembler, usual, default);
+            for one in ranges.iter().filter(|range| range.verdict != *usual) {
+                let this = answer(assembler, &one.verdict, default);
+                next = Target::To(assembler.branch(Compare::Equal, one.from, this, next));
             }
-        },
-        // One number among others that all get the same.
-        [before, one, after]
-            if before.verdict == after.verdict && after.from == one.from.wrapping_add(1) =>
-        {
-            let other = tree(assembler, std::slice::from_ref(after), default);
-            let this = tree(assembler, std::slice::from_ref(one), default);
-            Target::To(assembler.branch(Compare::Equal, one.from, this, other))
+            return next;
         }
-        _ => {
-            let (low, high) = ranges.split_at(ranges.len() / 2);
-            let from = high[0].from;
-            let high = tree(assembler, high, default);
-            let low = tree(assembler, low, default);
-            Target::To(assembler.branch(Compare::GreaterOrEqual, from, high, low))
-        }
+    }
+    let middle = middle(ranges);
+    let (low, high) = ranges.split_at(middle);
+    let from = high.first().unwrap_or(first).from;
+    let high = tree(assembler, high, default);
+    let low = tree(assembler, low, default);
+    Target::To(assembler.branch(Compare::GreaterOrEqual, from, high, low))
+}
+
+/// All numbers of these ranges get this, but for a few.
+fn is_usual(ranges: &[Range], verdict: &Verdict) -> bool {
+    ranges.len() <= 2 * MOST_EXCEPTIONS + 1
+        && ranges
+            .iter()
+            .all(|range| range.single || range.verdict == *verdict)
+        && ranges
+            .iter()
+            .filter(|range| range.verdict != *verdict)
+            .count()
+            <= MOST_EXCEPTIONS
+}
+
+/// Where to part ranges, of which there are two at the least: not far from the middle, and rather not beside a single
+/// number, for which a test of its own will do.
+fn middle(ranges: &[Range]) -> usize {
+    let middle = ranges.len() / 2;
+    let border = |at: usize| at > 0 && !ranges[at].single && !ranges[at - 1].single;
+    let mut near = (0..=ranges.len() / 4).flat_map(|far| [middle - far, middle + far]);
+    near.find(|at| border(*at)).unwrap_or(middle)
+}
+
+fn answer(assembler: &mut Assembler, verdict: &Verdict, default: Action) -> Target {
+    match verdict {
+        Verdict::Always(action) => Target::Return(*action),
+        Verdict::Depends(cases, is_64) => conditions::assemble(assembler, cases, default, *is_64),
     }
 }
 
@@ -125,9 +155,17 @@ impl Ranges {
         if self.list.last().is_some_and(|last| last.from == from) {
             self.list.pop();
         }
-        if self.list.last().is_none_or(|last| last.verdict != verdict) {
-            self.list.push(Range { from, verdict });
+        if let Some(last) = self.list.last_mut() {
+            last.single = last.verdict != verdict && from == last.from.wrapping_add(1);
+            if last.verdict == verdict {
+                return;
+            }
         }
+        self.list.push(Range {
+            from,
+            single: from == u32::MAX,
+            verdict,
+        });
     }
 
     /// The calls of an architecture. What its numbers above them get, is the result.
