@@ -12,20 +12,21 @@
 //!            RuntimeHooks         -->      runs prestart and createRuntime hooks
 //!                                 <--      Go
 //!            Console + master     -->      passes it on to the console socket, or keeps it
-//!            Filter               -->      has compiled the seccomp filter (only without no_new_privs)
-//!                                 <--      Go with the filter
 //!            Listener + fd, pidfd -->      passes it on to the seccomp agent (here, or after Ready with no_new_privs)
 //!                                 <--      Go
 //!            Ready                -->      saves state.json, writes the pid file
-//!                                 <--      Go with the seccomp filter (or end of the socket: the parent is dead, so
-//!                                          ends the child)
+//!                                 <--      Go (or end of the socket: the parent is dead, so ends the child)
 //!            end of the socket    -->      the program runs, or waits for `start`
 //!   (any)    Failed text          -->      gives up with this error
 //! ```
 //!
 //! A message is one packet: a tag and a payload. Only one child at a time waits for an answer. Under a filter of its
 //! container the child has no other system calls for it than write(2) and read(2), as runc.
+//!
+//! One thing the parent says without being asked: Program, the seccomp filter, as soon as there is a process to have it
+//! and it is compiled. The child has other things to do then, so it seldom has to wait for it.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -45,7 +46,6 @@ pub(super) enum Request {
     RuntimeHooks,
     /// Comes with the master of the terminal.
     Console,
-    Filter,
     /// Comes with the listener of the filter, and the pidfd of who has sent it.
     Listener,
     Ready,
@@ -65,7 +65,6 @@ impl Request {
             Request::Cgroup => vec![b'G'],
             Request::RuntimeHooks => vec![b'H'],
             Request::Console => vec![b'C'],
-            Request::Filter => vec![b'B'],
             Request::Listener => vec![b'L'],
             Request::Ready => vec![b'R'],
             Request::Failed(text) => {
@@ -83,7 +82,6 @@ impl Request {
             [b'G'] => Some(Request::Cgroup),
             [b'H'] => Some(Request::RuntimeHooks),
             [b'C'] => Some(Request::Console),
-            [b'B'] => Some(Request::Filter),
             [b'L'] => Some(Request::Listener),
             [b'R'] => Some(Request::Ready),
             [b'F', text @ ..] => Some(Request::Failed(String::from_utf8_lossy(text).into_owned())),
@@ -95,7 +93,11 @@ impl Request {
 /// A new pair of ends.
 pub(super) fn pair() -> Result<(ParentEnd, ChildEnd)> {
     let (parent, child) = socket::seqpacket_pair()?;
-    Ok((ParentEnd(parent), ChildEnd(child)))
+    let child = ChildEnd {
+        socket: child,
+        program: RefCell::default(),
+    };
+    Ok((ParentEnd(parent), child))
 }
 
 /// The parent's end.
@@ -131,6 +133,14 @@ impl ParentEnd {
         }
     }
 
+    /// Gives the child its filter. One that has ended has said why, or will be found dead.
+    pub(super) fn program(&self, program: &[u8]) -> Result<()> {
+        match socket::send(&self.0, &[b"P", program].concat(), &[]) {
+            Err(error) if matches!(error.errno(), Some(Errno::PIPE | Errno::CONNRESET)) => Ok(()),
+            other => other.context(|| "telling the child its filter"),
+        }
+    }
+
     /// Lets the child go on, with what it asked for.
     pub(super) fn go(&self, payload: &[u8]) -> Result<()> {
         socket::send(&self.0, &[b"G", payload].concat(), &[]).context(|| "answering the child")
@@ -139,18 +149,22 @@ impl ParentEnd {
 
 /// The child's end.
 #[derive(Debug)]
-pub(super) struct ChildEnd(OwnedFd);
+pub(super) struct ChildEnd {
+    socket: OwnedFd,
+    /// The filter, when it came before it was looked for.
+    program: RefCell<Option<Vec<u8>>>,
+}
 
 impl AsFd for ChildEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl ChildEnd {
     /// Says something that needs no answer.
     pub(super) fn say(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        socket::send(&self.0, &request.encode(), fds).context(|| "talking to vzrun")
+        socket::send(&self.socket, &request.encode(), fds).context(|| "talking to vzrun")
     }
 
     /// Says something and waits for the answer.
@@ -164,17 +178,35 @@ impl ChildEnd {
 
     /// Waits for an answer.
     pub(super) fn wait_go(&self) -> Result<Vec<u8>> {
+        loop {
+            match self.read()? {
+                (b'P', program) => drop(self.program.replace(Some(program))),
+                (_, payload) => return Ok(payload),
+            }
+        }
+    }
+
+    /// The seccomp filter, once: a process with one gets one.
+    pub(super) fn program(&self) -> Result<Vec<u8>> {
+        match self.program.take() {
+            Some(program) => Ok(program),
+            None => self.read().map(|(_, program)| program),
+        }
+    }
+
+    /// A message's tag and what it says.
+    fn read(&self) -> Result<(u8, Vec<u8>)> {
         let mut buffer = vec![0; LONGEST];
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut buffer[..]))
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.socket, &mut buffer[..]))
             .call(|| "listening to vzrun: read()")?;
         match buffer.get(..length) {
-            Some([b'G', payload @ ..]) => Ok(payload.to_vec()),
+            Some([tag @ (b'G' | b'P'), payload @ ..]) => Ok((*tag, payload.to_vec())),
             _ => Err(Error::new(ErrorKind::Process, "vzrun has gone away")),
         }
     }
 
     fn write(&self, request: &Request) -> Result<()> {
-        rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &request.encode()))
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.socket, &request.encode()))
             .map(drop)
             .call(|| "talking to vzrun: write()")
     }
@@ -205,7 +237,6 @@ mod tests {
             Request::Cgroup,
             Request::RuntimeHooks,
             Request::Console,
-            Request::Filter,
             Request::Listener,
             Request::Ready,
             Request::Failed("words: reason".into()),
@@ -230,5 +261,28 @@ mod tests {
         let (parent, child) = pair().unwrap();
         drop(parent);
         assert!(child.call(&Request::Ready).is_err());
+    }
+
+    #[test]
+    fn a_filter_comes_at_any_time() {
+        let (parent, child) = pair().unwrap();
+        parent.program(b"early").unwrap();
+        parent.go(b"on").unwrap();
+        assert_eq!(child.wait_go().unwrap(), b"on");
+        assert_eq!(child.program().unwrap(), b"early");
+        parent.program(b"late").unwrap();
+        assert_eq!(child.program().unwrap(), b"late");
+    }
+
+    #[test]
+    fn the_last_words_are_heard_of_one_that_did_not_listen() {
+        let (parent, child) = pair().unwrap();
+        parent.program(b"unread").unwrap();
+        child.say(&Request::Failed("why".into()), &[]).unwrap();
+        drop(child);
+        let request = parent.receive().unwrap().map(|(request, _)| request);
+        assert_eq!(request, Some(Request::Failed("why".into())));
+        assert!(parent.receive().unwrap().is_none());
+        parent.program(b"nobody there").unwrap();
     }
 }

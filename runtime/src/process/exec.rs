@@ -168,7 +168,8 @@ impl<'a> Join<'a> {
         })?;
         let path = self.process.find_executable(&environment)?;
         prctl::set_parent_death_signal(0)?;
-        let mut filter = seccomp.rest(&channel.call(&Request::Ready)?);
+        channel.call(&Request::Ready)?;
+        let mut filter = seccomp.rest();
         if filter.notifies() {
             filter.install(channel)?;
         }

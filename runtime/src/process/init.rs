@@ -39,7 +39,8 @@ pub(super) fn live(
     // The parent's death no longer kills this process, so that it can leave a created container behind. Until it has
     // answered, its end is still seen at the socket.
     prctl::set_parent_death_signal(0)?;
-    let mut filter = birth.seccomp().rest(&channel.call(&Request::Ready)?);
+    channel.call(&Request::Ready)?;
+    let mut filter = birth.seccomp().rest();
     if filter.notifies() {
         // While the parent is there, which knows the agent.
         filter.install(channel)?;

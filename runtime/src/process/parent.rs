@@ -97,8 +97,8 @@ pub(crate) struct Newborn<'a> {
     staged: bool,
     /// Set once the child is on its own: until then it does not outlive this value.
     released: bool,
-    /// The program of the seccomp filter, in bytes, once it is compiled; without a filter it is empty.
-    filter: Option<Vec<u8>>,
+    /// The child has been told its seccomp filter, if it is to have one.
+    filtered: bool,
 }
 
 impl<'a> Birth<'a> {
@@ -173,7 +173,7 @@ impl<'a> Newborn<'a> {
             master: None,
             staged,
             released: false,
-            filter: None,
+            filtered: false,
         }
     }
 
@@ -191,9 +191,12 @@ impl<'a> Newborn<'a> {
             Duties::Exec(_) => false,
         };
         loop {
-            if !waits && !self.staged && self.filter.is_none() {
+            if !waits && !self.staged && !self.filtered {
                 // The child is busy with its own.
-                self.filter = Some(self.duties.seccomp().compile()?);
+                if let Some(program) = self.duties.seccomp().compile()? {
+                    self.channel.program(&program)?;
+                }
+                self.filtered = true;
             }
             let (request, fds) = match self.channel.receive() {
                 Ok(Some(received)) => received,
@@ -226,9 +229,6 @@ impl<'a> Newborn<'a> {
                     self.answer(&[])?;
                 }
                 (Request::Console, _) => self.console(fds)?,
-                (Request::Filter, _) if !self.staged => {
-                    self.answer(self.filter.as_deref().unwrap_or_default())?;
-                }
                 (Request::Listener, _) => self.listener(&fds)?,
                 (Request::Ready, _) if !self.staged => return Ok(()),
                 (request, _) => return Err(unexpected(&request)),
@@ -238,11 +238,8 @@ impl<'a> Newborn<'a> {
 
     /// Lets the child go on to its program, or to wait for `start`.
     pub(crate) fn go(&self) -> Result<()> {
-        if !self.duties.seccomp().is_late() {
-            return self.answer(&[]);
-        }
-        self.answer(self.filter.as_deref().unwrap_or_default())?;
-        if !self.duties.seccomp().notifies() {
+        self.answer(&[])?;
+        if !self.duties.seccomp().notifies_late() {
             return Ok(());
         }
         match self.channel.receive()? {

@@ -5,7 +5,7 @@
 //! is what runc does there, too. Hooks of the container run under the filter. A filter with an agent comes while the
 //! parent is there to find the agent.
 //!
-//! The filter is compiled by the parent, which has nothing else to do meanwhile, and comes over the channel.
+//! The filter is compiled by the parent while the child works, and comes over the channel as soon as it is there.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -31,61 +31,51 @@ impl<'a> Seccomp<'a> {
         Seccomp { filter, late }
     }
 
-    /// There is one, and it comes after Ready.
-    pub(super) fn is_late(&self) -> bool {
-        self.filter.is_some() && self.late
+    /// There is one, it comes after Ready, and with an agent.
+    pub(super) fn notifies_late(&self) -> bool {
+        self.late && self.filter.is_some_and(|filter| filter.notify)
     }
 
-    pub(super) fn notifies(&self) -> bool {
-        self.filter.is_some_and(|filter| filter.notify)
-    }
-
-    /// In the parent: the program in bytes, nothing where there is no filter.
-    pub(super) fn compile(&self) -> Result<Vec<u8>> {
-        let Some(filter) = self.filter else {
-            return Ok(Vec::new());
-        };
-        let program = filter.compile()?;
-        Ok(SockFilter::to_bytes(&program.instructions))
+    /// In the parent: the program in bytes.
+    pub(super) fn compile(&self) -> Result<Option<Vec<u8>>> {
+        let program = self.filter.map(Filter::compile).transpose()?;
+        Ok(program.map(|program| SockFilter::to_bytes(&program.instructions)))
     }
 
     /// In the child before its user changes: where the filter needs the rights that it has till then.
     pub(super) fn install_early(&self, channel: &ChildEnd) -> Result<()> {
         match self.filter {
-            Some(filter) if !self.late => {
-                install(filter, &channel.call(&Request::Filter)?, channel)
-            }
+            Some(filter) if !self.late => install(filter, channel),
             _ => Ok(()),
         }
     }
 
-    /// In the child, with the answer to Ready: what is left for later.
-    pub(super) fn rest(&self, program: &[u8]) -> Rest<'a> {
-        let filter = self.filter.filter(|_| self.late);
-        Rest(filter.map(|filter| (filter, program.to_vec())))
+    /// In the child, when it is ready: what is left for later.
+    pub(super) fn rest(&self) -> Rest<'a> {
+        Rest(self.filter.filter(|_| self.late))
     }
 }
 
 /// A filter that is still to come.
 #[derive(Debug)]
-pub(super) struct Rest<'a>(Option<(&'a Filter, Vec<u8>)>);
+pub(super) struct Rest<'a>(Option<&'a Filter>);
 
 impl Rest<'_> {
     pub(super) fn notifies(&self) -> bool {
-        self.0.as_ref().is_some_and(|(filter, _)| filter.notify)
+        self.0.is_some_and(|filter| filter.notify)
     }
 
     /// From here on the filter holds. Once it does, this does nothing.
     pub(super) fn install(&mut self, channel: &ChildEnd) -> Result<()> {
         match self.0.take() {
-            Some((filter, program)) => install(filter, &program, channel),
+            Some(filter) => install(filter, channel),
             None => Ok(()),
         }
     }
 }
 
-fn install(filter: &Filter, program: &[u8], channel: &ChildEnd) -> Result<()> {
-    let program = SockFilter::from_bytes(program);
+fn install(filter: &Filter, channel: &ChildEnd) -> Result<()> {
+    let program = SockFilter::from_bytes(&channel.program()?);
     let courier = filter.notify.then(|| Courier::start(channel)).transpose()?;
     let listener = seccomp::set_filter(&program, filter.flags)?;
     match (courier, listener) {
