@@ -59,7 +59,7 @@ impl Condition {
             Ok(index @ 0..=5) => index,
             _ => {
                 return Err(Error::config(format!(
-                    "linux.seccomp: {call}: argument {}: system calls have six, 0 to 5",
+                    "linux.seccomp: error creating seccomp syscall condition for syscall {call}: syscalls only have up to 6 arguments ({} given)",
                     argument.index()
                 )));
             }

@@ -7,6 +7,7 @@
 
 mod reader;
 mod resources;
+mod seccomp;
 mod state;
 
 pub(crate) use oci_spec::runtime::*;
@@ -87,7 +88,7 @@ pub(crate) fn load_process(path: &Path) -> Result<Process> {
 
 /// Reads what stands in `linux.seccomp`.
 pub(crate) fn parse_seccomp(bytes: &[u8]) -> Result<LinuxSeccomp> {
-    reader::read(bytes)
+    reader::read_with(bytes, |profile| seccomp::complete(profile, ""))
 }
 
 /// Reads an OCI document of any kind from a file of the host.

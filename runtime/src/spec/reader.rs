@@ -3,11 +3,23 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::seccomp;
 use crate::error::{Error, Result};
 use crate::log;
 
 /// Reads a document. The straight way first: only what the derived readers refuse takes the tolerant one.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    read_with(bytes, |document| {
+        drop_unknown_capabilities(document);
+        translate(document)
+    })
+}
+
+/// The same, with what is to be done to the document on the tolerant way.
+pub(super) fn read_with<T: DeserializeOwned>(
+    bytes: &[u8],
+    translate: impl FnOnce(&mut Value) -> Result<()>,
+) -> Result<T> {
     // The derived readers would take a list for an object, member by member.
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') | None => {}
@@ -19,8 +31,7 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut value: Value =
         serde_json::from_slice(bytes).map_err(|error| Error::config(format!("JSON: {error}")))?;
     strip_nulls(&mut value);
-    drop_unknown_capabilities(&mut value);
-    translate(&mut value);
+    translate(&mut value)?;
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         match path.as_str() {
@@ -44,20 +55,13 @@ pub(super) fn strip_nulls(value: &mut Value) {
 
 /// Values that the types spell otherwise than the specification does, or do not take: two flags of the scheduler, an
 /// empty list of CPUs, which is as good as none, a process without a user, which is root, limits of huge pages,
-/// which have no sign, and a seccomp profile that says nothing, which is none.
-fn translate(document: &mut Value) {
+/// which have no sign, and a seccomp profile, which is none when it says nothing.
+fn translate(document: &mut Value) -> Result<()> {
     if let Some(linux) = document.get_mut("linux").and_then(Value::as_object_mut) {
-        let empty = |profile: &Value, member: &str| match profile.get(member) {
-            None => true,
-            Some(Value::String(text)) => text.is_empty(),
-            Some(Value::Array(items)) => items.is_empty(),
-            Some(_) => false,
-        };
-        let says_nothing = linux.get("seccomp").is_some_and(|profile| {
-            profile.is_object() && empty(profile, "defaultAction") && empty(profile, "syscalls")
-        });
-        if says_nothing {
+        if linux.get("seccomp").is_some_and(seccomp::says_nothing) {
             linux.remove("seccomp");
+        } else if let Some(profile) = linux.get_mut("seccomp") {
+            seccomp::complete(profile, "linux.seccomp.")?;
         }
     }
     let pages = "/linux/resources/hugepageLimits";
@@ -95,6 +99,7 @@ fn translate(document: &mut Value) {
     {
         lists.retain(|_, list| list != "");
     }
+    Ok(())
 }
 
 /// Takes out capabilities that this version does not know, as runc does, with a warning: a newer kernel's capability in
