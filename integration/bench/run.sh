@@ -13,6 +13,9 @@ if [ "${1:-}" = inside ]; then
     shift
     # In the test environment: /tmp is a tmpfs of this run's own.
     "$here/bundle.sh" /tmp/bench >&2
+    # The profile is for a case of its own.
+    cp "$repo/integration/profiles/docker.json" /tmp/bench/seccomp.json
+    cp "$repo/target/bench/seccomp.bpf" /tmp/bench/
     programs=("floor=$3" "vzrun=$4" "crun=$(command -v crun)" "runc=$(command -v runc)")
     [ -z "${5:-}" ] || programs+=("youki=$5")
     for program in "${programs[@]:1}"; do
@@ -20,6 +23,9 @@ if [ "${1:-}" = inside ]; then
     done
     echo
     echo "Load before: $(cut -d' ' -f1-3 /proc/loadavg)."
+    echo
+    "$7" /tmp/bench/seccomp.bpf /tmp/bench/seccomp.json
+    echo
     status=0
     "$6" /tmp/bench "$1" "$2" "${programs[@]}" >/tmp/bench/table || status=$?
     echo "Load after: $(cut -d' ' -f1-3 /proc/loadavg)."
@@ -32,8 +38,11 @@ say() { echo "bench: $*" >&2; }
 rounds=${ROUNDS:-200} containers=${CONTAINERS:-1000}
 
 # What the runtime makes of Docker's seccomp profile; one line of JSON is one profile.
-(cd "$repo" && cargo build --quiet --release --locked --package vzrun --example seccomp)
-compiled=$(tr '\n' ' ' <"$repo/integration/profiles/docker.json" | "$repo/target/release/examples/seccomp" time 2000)
+(cd "$repo" && cargo build --quiet --release --locked --package vzrun --example seccomp &&
+    # With the dynamic linker, for libseccomp.
+    cargo build --quiet --release --locked --package integration --bin calls)
+profile() { tr '\n' ' ' <"$repo/integration/profiles/docker.json" | "$repo/target/release/examples/seccomp" "$@"; }
+compiled=$(profile time 2000)
 read -r median least length <<<"$compiled"
 
 mapfile -t built < <(cd "$repo" && hack/build floor measure)
@@ -47,6 +56,7 @@ fi
 # Copies, for the test environment sees the repository but not the rest of the machine.
 copies=$repo/target/bench
 mkdir -p "$copies"
+profile "$(uname -m)" | perl -pe 'chomp; $_ = pack "H*", $_' >"$copies/seccomp.bpf"
 cp "$vzrun" "$copies/vzrun"
 youki=${VZRUN_BENCH_YOUKI:-$HOME/.cargo/bin/youki}
 if [ -x "$youki" ]; then
@@ -68,7 +78,7 @@ trap 'rm -f "$out"' EXIT
 } >"$out"
 status=0
 "$repo/hack/env" run -- "$here/run.sh" inside "$rounds" "$containers" \
-    "${built[0]}" "$copies/vzrun" "$youki" "${built[1]}" >>"$out" || status=$?
+    "${built[0]}" "$copies/vzrun" "$youki" "${built[1]}" "$repo/target/release/calls" >>"$out" || status=$?
 cat "$out"
 [ -z "${ONLY_PRINT:-}" ] || exit "$status"
 

@@ -57,13 +57,18 @@ const ENVIRONMENT: [&CStr; 2] = [
     c"HOME=/root",
 ];
 
-/// Runs /bin/true in a new container of `bundle`, in the new cgroup `cgroup`.
-pub(crate) fn run(bundle: &CStr, cgroup: &CStr, steps: &mut Steps) -> io::Result<End> {
+/// Runs /bin/true in a new container of `bundle`, in the new cgroup `cgroup`, under the seccomp program `filter`.
+pub(crate) fn run(
+    bundle: &CStr,
+    cgroup: &CStr,
+    filter: Option<&[u8]>,
+    steps: &mut Steps,
+) -> io::Result<End> {
     mkdirat(CWD, cgroup, Mode::from_raw_mode(0o755))?;
     let group = rootfs::directory(cgroup)?;
     steps.done("cgroup mkdir");
     let end = in_child(NAMESPACES, group.as_fd(), steps, |steps| {
-        init(bundle, &TRUE, steps)
+        init(bundle, filter, &TRUE, steps)
     })?;
     rootfs::remove_directory(cgroup)?;
     steps.done("cgroup rmdir");
@@ -77,7 +82,7 @@ pub(crate) fn start(bundle: &CStr, cgroup: &CStr) -> io::Result<i32> {
     let (out, input) = pipe_with(PipeFlags::CLOEXEC)?;
     match kernel::fork_into(NAMESPACES, group.as_fd())? {
         Fork::Child => {
-            let error = init(bundle, &SLEEP, &mut Steps::new(false));
+            let error = init(bundle, None, &SLEEP, &mut Steps::new(false));
             let _ = write!(File::from(input), "{error}");
             kernel::leave(1)
         }
@@ -102,7 +107,7 @@ pub(crate) fn exec(pid: i32, cgroup: &CStr, steps: &mut Steps) -> io::Result<End
     kernel::set_namespaces(process.as_fd(), NAMESPACES | libc::CLONE_NEWCGROUP)?;
     steps.done("setns");
     in_child(0, group.as_fd(), steps, |steps| {
-        become_process(&TRUE, steps)
+        become_process(None, &TRUE, steps)
     })
 }
 
@@ -144,9 +149,9 @@ fn in_child(
     }
 }
 
-fn init(bundle: &CStr, args: &[&CStr], steps: &mut Steps) -> io::Error {
+fn init(bundle: &CStr, filter: Option<&[u8]>, args: &[&CStr], steps: &mut Steps) -> io::Error {
     match prepare(bundle, steps) {
-        Ok(()) => become_process(args, steps),
+        Ok(()) => become_process(filter, args, steps),
         Err(error) => error,
     }
 }
@@ -175,15 +180,20 @@ fn prepare(bundle: &CStr, steps: &mut Steps) -> io::Result<()> {
 }
 
 /// The process's own properties, then exec.
-fn become_process(args: &[&CStr], steps: &mut Steps) -> io::Error {
-    match properties(steps) {
+fn become_process(filter: Option<&[u8]>, args: &[&CStr], steps: &mut Steps) -> io::Error {
+    match properties(filter, steps) {
         Ok(()) => kernel::exec(CWD, args[0], args, &ENVIRONMENT),
         Err(error) => error,
     }
 }
 
-fn properties(steps: &mut Steps) -> io::Result<()> {
+fn properties(filter: Option<&[u8]>, steps: &mut Steps) -> io::Result<()> {
     umask(Mode::from_raw_mode(0o022));
+    if let Some(program) = filter {
+        // While there is CAP_SYS_ADMIN: Docker's default is without no_new_privs.
+        kernel::set_filter(program)?;
+        steps.done("seccomp filter");
+    }
     for capability in ALL_CAPABILITIES.difference(CAPABILITIES).iter() {
         remove_capability_from_bounding_set(capability)?;
     }

@@ -127,6 +127,30 @@ pub(crate) fn close_at_exec() -> io::Result<()> {
     .map(drop)
 }
 
+/// Puts this process under a seccomp filter, whose program is `struct sock_filter`s in bytes.
+pub(crate) fn set_filter(program: &[u8]) -> io::Result<()> {
+    let words: Vec<u64> = program
+        .as_chunks()
+        .0
+        .iter()
+        .map(|eight| u64::from_ne_bytes(*eight))
+        .collect();
+    let program = libc::sock_fprog {
+        len: words.len() as u16,
+        filter: words.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: the kernel reads `len` instructions of eight bytes, and `words` has as many.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            &raw const program,
+        )
+    })
+    .map(drop)
+}
+
 /// Executes `path` (under `dir`; empty: `dir` itself) with these arguments and environment.
 pub(crate) fn exec(dir: BorrowedFd<'_>, path: &CStr, args: &[&CStr], env: &[&CStr]) -> io::Error {
     let argv: Vec<_> = args

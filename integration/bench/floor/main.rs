@@ -19,12 +19,13 @@ use wait::End;
 
 const USAGE: &str = "\
 usage: floor run BUNDLE CGROUP [--repeat N] [--steps]    /bin/true in a new container
+       floor filtered PROGRAM BUNDLE CGROUP [...]        the same with a seccomp filter
        floor exec PID CGROUP [--repeat N] [--steps]      /bin/true in the container of PID
        floor start BUNDLE CGROUP PIDFILE                 a sleeper in a new container, left running
        floor nothing                                     start and end
        floor again ARG...                                as `floor ARG...`, from a read-only mount of this program
 BUNDLE holds rootfs/, resolv.conf, hostname and hosts; CGROUP is a directory in a cgroup2 mount, for run one that is
-made and removed. --repeat prints the median and minimum in microseconds and the peak RSS in KiB; --steps also prints
+made and removed; PROGRAM is a file of `struct sock_filter`s. --repeat prints the median and minimum in microseconds and the peak RSS in KiB; --steps also prints
 the median of each step.";
 
 fn main() -> ExitCode {
@@ -50,7 +51,16 @@ fn dispatch(args: &[String]) -> io::Result<u8> {
         }
         ["run", bundle, cgroup, options @ ..] => {
             let (bundle, cgroup) = (c_string(bundle)?, c_string(cgroup)?);
-            repeat(options, |steps| container::run(&bundle, &cgroup, steps))
+            repeat(options, |steps| {
+                container::run(&bundle, &cgroup, None, steps)
+            })
+        }
+        ["filtered", program, bundle, cgroup, options @ ..] => {
+            let (bundle, cgroup) = (c_string(bundle)?, c_string(cgroup)?);
+            let filter = std::fs::read(program)?;
+            repeat(options, |steps| {
+                container::run(&bundle, &cgroup, Some(&filter), steps)
+            })
         }
         ["start", bundle, cgroup, pid_file] => {
             let pid = container::start(&c_string(bundle)?, &c_string(cgroup)?)?;

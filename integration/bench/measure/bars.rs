@@ -46,6 +46,10 @@ fn bars(rows: &[Row]) -> Vec<Bar> {
                 ratio("crun", 0.60);
                 ratio("floor", 1.5);
             }
+            "run with seccomp" => {
+                ratio("crun", 0.50);
+                ratio("floor", 1.5);
+            }
             "exec" | "state" => ratio("crun", 0.60),
             "100 started" => ratio("crun", 1.0),
             case if case.starts_with("list of ") => {

@@ -10,16 +10,21 @@ use serde_json::{Value, json};
 pub(crate) struct Bundles {
     dir: PathBuf,
     config: Value,
+    /// linux.seccomp for the case with it.
+    profile: Value,
 }
 
 impl Bundles {
-    /// Reads the bundle in `dir`.
+    /// Reads the bundle in `dir`, and `seccomp.json` beside its config.json.
     pub(crate) fn new(dir: &Path) -> Bundles {
-        let text = fs::read(dir.join("config.json")).expect("config.json");
-        let config = serde_json::from_slice(&text).expect("config.json is JSON");
+        let read = |name: &str| {
+            let text = fs::read(dir.join(name)).expect(name);
+            serde_json::from_slice(&text).expect(name)
+        };
         Bundles {
             dir: dir.to_owned(),
-            config,
+            config: read("config.json"),
+            profile: read("seccomp.json"),
         }
     }
 
@@ -31,6 +36,18 @@ impl Bundles {
     /// A bundle for the container `id` that runs /bin/true.
     pub(crate) fn short(&self, id: &str) -> PathBuf {
         self.write(id, self.config.clone())
+    }
+
+    /// The same with the seccomp profile.
+    pub(crate) fn filtered(&self, id: &str) -> PathBuf {
+        let mut config = self.config.clone();
+        config["linux"]["seccomp"] = self.profile.clone();
+        self.write(id, config)
+    }
+
+    /// The profile's program, for the floor.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.dir.join("seccomp.bpf")
     }
 
     /// A bundle for the container `id` that sleeps.

@@ -64,6 +64,9 @@ fn measure(programs: &[Runtime], bundles: &Bundles, rounds: usize, containers: u
     let all: Vec<&Runtime> = programs.iter().collect();
     let mut rows = vec![
         row("run", &all, rounds, |runtime| runtime.run(bundles)),
+        row("run with seccomp", &all, rounds, |runtime| {
+            runtime.run_filtered(bundles)
+        }),
         row("create+start+delete", &all, rounds, |runtime| {
             runtime.life(bundles)
         }),

@@ -58,6 +58,18 @@ impl Runtime {
         timed(&mut self.command(&["run", "--bundle", &bundle, &id]))
     }
 
+    /// The same under a seccomp filter.
+    pub(crate) fn run_filtered(&self, bundles: &Bundles) -> Result<Sample, String> {
+        let id = self.id("filtered");
+        if self.floor {
+            let (program, bundle) = (text(&bundles.program()), text(bundles.base()));
+            let cgroup = format!("{CGROUPS}/{id}");
+            return timed(&mut self.command(&["filtered", &program, &bundle, &cgroup]));
+        }
+        let bundle = text(&bundles.filtered(&id));
+        timed(&mut self.command(&["run", "--bundle", &bundle, &id]))
+    }
+
     /// create, start, the end of /bin/true, delete. For the floor that is what it does in one.
     pub(crate) fn life(&self, bundles: &Bundles) -> Result<Sample, String> {
         if self.floor {

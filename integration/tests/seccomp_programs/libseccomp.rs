@@ -27,6 +27,8 @@ pub(crate) struct Libseccomp {
     rule_add: unsafe extern "C" fn(*mut c_void, u32, c_int, c_uint, *const Comparison) -> c_int,
     export: unsafe extern "C" fn(*mut c_void, c_int) -> c_int,
     resolve: unsafe extern "C" fn(u32, *const c_char) -> c_int,
+    /// Long programs are trees, as runc has them; without, they are lists, as the library (and crun) does by itself.
+    pub(crate) trees: bool,
 }
 
 /// `__NR_SCMP_ERROR`: no such name.
@@ -63,6 +65,7 @@ impl Libseccomp {
                 rule_add: function(library, c"seccomp_rule_add_array"),
                 export: function(library, c"seccomp_export_bpf"),
                 resolve: function(library, c"seccomp_syscall_resolve_name_arch"),
+                trees: true,
             })
         }
     }
@@ -180,7 +183,7 @@ impl Libseccomp {
         }
         let rules = list(&profile["syscalls"]);
         let count: usize = rules.iter().map(|rule| list(&rule["names"]).len()).sum();
-        if count > 32 {
+        if count > 32 && self.trees {
             // SAFETY: as above.
             unsafe { (self.attr_set)(filter, ATTR_OPTIMIZE, 2) };
         }

@@ -1,6 +1,7 @@
 //! Programs in classic BPF, and what the kernel does with them.
 
 /// `struct sock_filter`.
+#[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Instruction {
     code: u16,

@@ -1,0 +1,156 @@
+//! What system calls cost under a filter: the program that vzrun makes of a profile beside libseccomp's of the same one.
+//! Prints markdown.
+
+#[expect(dead_code, reason = "tests need more of it")]
+#[path = "../../tests/seccomp_programs/libseccomp.rs"]
+mod libseccomp;
+#[path = "../../tests/seccomp_programs/program.rs"]
+mod program;
+
+use std::io::{PipeWriter, Read, Write, pipe};
+use std::time::Instant;
+
+use integration::Value;
+use libseccomp::Libseccomp;
+use program::{Call, Instruction, run};
+
+const USAGE: &str = "usage: calls PROGRAM PROFILE
+PROGRAM is a file of `struct sock_filter`s, what vzrun makes of PROFILE for x86-64.";
+
+const X86_64: u32 = 0xc000_003e;
+const ALLOW: u32 = 0x7fff_0000;
+/// SECCOMP_RET_ERRNO, without the number.
+const ERRNO: u32 = 0x0005_0000;
+
+/// Calls that are timed at a time, and how often: the quickest is what counts.
+const CALLS: u32 = 200_000;
+const TIMES: usize = 15;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [ours, profile] = args.as_slice() else {
+        panic!("{USAGE}");
+    };
+    let profile = std::fs::read(profile).expect("PROFILE");
+    let profile: Value = serde_json::from_slice(&profile).expect("PROFILE is JSON");
+    let ours = Instruction::list(&std::fs::read(ours).expect("PROGRAM"));
+    let mut library = Libseccomp::load().expect("libseccomp.so.2 is there");
+    let tree = library
+        .program(&profile)
+        .expect("a program of libseccomp's");
+    library.trees = false;
+    let list = library
+        .program(&profile)
+        .expect("a program of libseccomp's");
+
+    println!(
+        "| program | instructions | installing it, us | getppid(2), allowed, ns | worst refused call in vzrun's, ns (instructions) \
+         | in libseccomp's tree, ns (instructions) | in libseccomp's list, ns (instructions) |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    );
+    let getppid = libc::SYS_getppid as u32;
+    let refused = [worst(&ours), worst(&tree), worst(&list)];
+    let (bare, _) = time(None, getppid);
+    println!("| no filter | | | {bare:.0} | | | |");
+    for (name, program) in [
+        ("vzrun's", &ours),
+        ("libseccomp's, a tree (as runc has it)", &tree),
+        ("libseccomp's, a list (as crun has it)", &list),
+    ] {
+        let (parent, installing) = time(Some(program), getppid);
+        let cells = refused.map(|number| {
+            let steps = run(program, &call(number)).1;
+            format!("{:.0} ({steps})", time(Some(program), number).0)
+        });
+        println!(
+            "| {name} | {} | {installing:.0} | {parent:.0} | {} |",
+            program.len(),
+            cells.join(" | ")
+        );
+    }
+}
+
+fn call(number: u32) -> Call {
+    Call {
+        number,
+        arch: X86_64,
+        args: [0; 6],
+    }
+}
+
+/// Of the calls that are refused, whatever their arguments are, the one that takes the most instructions. A call that is
+/// allowed is answered by the kernel without running the program.
+fn worst(program: &[Instruction]) -> u32 {
+    assert_eq!(run(program, &call(libc::SYS_getppid as u32)).0, ALLOW);
+    (0..450)
+        .filter(|number| run(program, &call(*number)).0 & 0xffff_0000 == ERRNO)
+        .max_by_key(|number| run(program, &call(*number)).1)
+        .expect("some call is refused")
+}
+
+/// Nanoseconds for one call under this filter, and microseconds to install it, in a process of its own. The call does
+/// nothing: it is getppid(2), or refused.
+fn time(program: Option<&[Instruction]>, number: u32) -> (f64, f64) {
+    let (mut from_child, to_parent) = pipe().expect("pipe");
+    // SAFETY: there is one thread, so the child is as good a process as this one; it ends in `_exit`.
+    match unsafe { libc::fork() } {
+        0 => {
+            measure(program, number, to_parent);
+            // SAFETY: nothing of the parent's is run.
+            unsafe { libc::_exit(0) }
+        }
+        child => {
+            assert!(child > 0, "fork");
+            drop(to_parent);
+            let mut bytes = [[0; 8]; 2];
+            from_child
+                .read_exact(bytes.as_flattened_mut())
+                .expect("two times");
+            let [call, installing] = bytes.map(f64::from_ne_bytes);
+            let mut status = 0;
+            // SAFETY: our own child, and room for its status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0, "the timing process");
+            (call, installing)
+        }
+    }
+}
+
+fn measure(program: Option<&[Instruction]>, number: u32, mut to: PipeWriter) {
+    let start = Instant::now();
+    if let Some(program) = program {
+        install(program);
+    }
+    let installing = start.elapsed().as_nanos() as f64 / 1000.0;
+    let times = (0..TIMES).map(|_| {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            // SAFETY: getppid takes nothing, and what is refused never gets to see its arguments.
+            unsafe { libc::syscall(number.into(), 0, 0, 0, 0, 0, 0) };
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+    });
+    let least = times.fold(f64::INFINITY, f64::min);
+    let message = [least, installing].map(f64::to_ne_bytes);
+    to.write_all(message.as_flattened()).expect("the pipe");
+}
+
+fn install(program: &[Instruction]) {
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: no memory is passed.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(result, 0, "no_new_privs");
+    // SAFETY: the kernel reads as many instructions as there are, and they are laid out as it wants them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            &raw const program,
+        )
+    };
+    assert_eq!(result, 0, "seccomp");
+}
