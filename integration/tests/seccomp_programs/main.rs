@@ -277,22 +277,20 @@ struct Judged {
     endless: usize,
     /// libseccomp's answer is not what any rule says that holds, vzrun's is.
     corrected: usize,
+    /// In so many profiles.
+    mistaken: usize,
     /// The first such, with its profile.
     example: Option<(String, Value)>,
 }
 
 impl Judged {
-    /// Every answer was libseccomp's.
+    /// Every answer was libseccomp's, but in one profile of a thousand or so, in which that is wrong.
     #[track_caller]
     fn none_differ(&self, of: &str) {
-        let odd = [
-            self.refused,
-            self.overlapping,
-            self.taken,
-            self.corrected,
-            self.endless,
-        ];
-        assert_eq!(odd, [0; 5], "{of}: {:?}", self.example);
+        let odd = [self.refused, self.overlapping, self.taken, self.endless];
+        assert_eq!(odd, [0; 4], "{of}: {:?}", self.example);
+        let rare = 1 + self.profiles / 500;
+        assert!(self.mistaken <= rare, "{of}: {:?}", self.example);
     }
 }
 
@@ -346,6 +344,7 @@ fn compare(
     };
     let too_new = TooNew::of(oracle, machine, profile);
     let mut meanings = BTreeMap::new();
+    let corrected = judged.corrected;
     for call in calls(oracle, profile, machine, dice) {
         judged.calls += 1;
         let got = run(&ours, &call).0;
@@ -392,6 +391,7 @@ fn compare(
             "{got:#x} by vzrun, {expected:x?} by libseccomp: {call:x?}"
         )));
     }
+    judged.mistaken += usize::from(judged.corrected > corrected);
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! libseccomp (2.6) at times answers otherwise than the rules say. It folds the conditional rules of a call into one
 //! tree, and there goes on with a comparison while another argument is still loaded; and for x86-64 with x32 it forgets
-//! to load the number if the first call in its list is one that x86-64 does not have. Then this decides who is right.
+//! to load the number if the first call in its list is one that x86-64 does not have; for aarch64 with ARM it forgets
+//! that, too, if seldom. Then this decides who is right.
 
 use std::collections::BTreeSet;
 
