@@ -284,6 +284,8 @@ fn the_runtime_says_its_version() {
         let output = bundle.bare_call().arg(flag).run().ok();
         let start = format!("{} version ", Runtime::get().name());
         assert!(output.stdout.starts_with(&start), "{}", output.stdout);
+        // Docker asks for this line.
+        assert!(output.stdout.contains("\ncommit: "), "{}", output.stdout);
     }
 }
 
