@@ -26,6 +26,7 @@ pub struct Call {
     stdout: Option<OwnedFd>,
     fds: Vec<(i32, OwnedFd)>,
     limit: Duration,
+    #[cfg(target_arch = "x86_64")]
     traced: bool,
     io_dir: PathBuf,
 }
@@ -57,6 +58,7 @@ impl Call {
             stdout: None,
             fds: Vec::new(),
             limit: DEADLINE,
+            #[cfg(target_arch = "x86_64")]
             traced: false,
             io_dir: io_dir.to_path_buf(),
         }
@@ -142,10 +144,12 @@ impl Call {
         self
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn time_limit(&self) -> Duration {
         self.limit
     }
 
+    #[cfg(target_arch = "x86_64")]
     /// Has it be traced by the thread that spawns it, and so stop at its first instruction.
     pub(crate) fn traced(mut self) -> Call {
         self.traced = true;
@@ -224,6 +228,7 @@ impl Call {
             })
             .collect();
         command.fd_mappings(fds).expect("the same fd number twice");
+        #[cfg(target_arch = "x86_64")]
         if self.traced {
             // SAFETY: between fork and exec only a system call is made.
             unsafe { command.pre_exec(crate::tracer::trace_me) };

@@ -43,6 +43,7 @@ mod runtime;
 mod seccomp_agent;
 mod socket;
 mod terminal;
+#[cfg(target_arch = "x86_64")]
 mod tracer;
 mod wait;
 
@@ -70,6 +71,7 @@ pub use seccomp_agent::{Listener, Notified, SeccompAgent, Verdict};
 pub use serde_json::{Value, json};
 pub use socket::FdSocket;
 pub use terminal::Terminal;
+#[cfg(target_arch = "x86_64")]
 pub use tracer::{Place, Traced, Which, run_with_faults};
 pub use wait::{DEADLINE, until, wait_exit};
 

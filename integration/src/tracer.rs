@@ -10,8 +10,6 @@
 //!
 //! x86-64 only: the registers are named here.
 
-#![cfg(target_arch = "x86_64")]
-
 use crate::{Call, Output, Running};
 use libc::{c_int, c_long, c_uint, c_void, pid_t};
 use std::collections::HashMap;
