@@ -49,13 +49,12 @@ const INFALLIBLE: [(i64, &str); 10] = [
 ];
 
 /// Errors that have vzrun take another way, see docs/kernel-features.md: the host's sysfs and nodes are bound, as is the
-/// container's cgroup; the root is mounted on `/` instead of in place; there is no keyring.
-const FALLBACKS: [(i64, i32); 6] = [
+/// container's cgroup; there is no keyring.
+const FALLBACKS: [(i64, i32); 5] = [
     (libc::SYS_fsopen, libc::EPERM),
     (libc::SYS_fsconfig, libc::EPERM),
     (libc::SYS_fsmount, libc::EPERM),
     (libc::SYS_mknodat, libc::EPERM),
-    (libc::SYS_openat, libc::EPERM),
     (libc::SYS_keyctl, libc::ENOSYS),
 ];
 

@@ -134,7 +134,7 @@ fn set_up(
     // its root user cannot reach.
     let words = || "mounting the root filesystem";
     let tree = match (plan.rootfs.open(), outside.rootfs) {
-        (Err(_), Some(tree)) => tree,
+        (Err(error), Some(tree)) if error.errno() == Some(Errno::ACCESS) => tree,
         (here, _) => here.context(words)?,
     };
     let rootfs = plan.rootfs.attach(tree).context(words)?;

@@ -77,6 +77,7 @@ pub(super) fn make_sibling(
             // Nothing is ever written: it wakes when the last other end is closed.
             let spoken = poll::poll(&mut [PollFd::new(&said, PollFlags::IN)], None);
             drop(said);
+            let spoken = spoken.context(|| "waiting until the parent knows of this process");
             match spoken.and_then(|_| live()) {
                 Ok(()) => 0,
                 Err(error) => {

@@ -89,9 +89,7 @@ impl RootfsPlan {
         let in_place = !self.no_pivot && first != propagation::SHARED;
         let place = match in_place.then(|| fs::open(&self.path, flags)) {
             Some(Ok(place)) => place,
-            Some(Err(error)) if !matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM)) => {
-                return Err(error);
-            }
+            Some(Err(error)) if error.errno() != Some(Errno::ACCESS) => return Err(error),
             _ => fs::open("/", flags)?,
         };
         mount::move_mount(&tree, place)?;
