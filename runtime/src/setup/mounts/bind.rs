@@ -50,7 +50,11 @@ pub(super) fn apply(m: &Mount, rootfs: &Rootfs, outside: Option<OwnedFd>) -> Res
         Some(tree) if !m.mappings.is_empty() => tree,
         // In a user namespace a copy made here keeps the flags of the host's mount locked, and what lies on it; one from
         // outside would not. That is for sources that the container's root user cannot reach.
-        Some(tree) => clone_source(m).unwrap_or(tree),
+        Some(tree) => match clone_source(m) {
+            // EINVAL: without the mounts on it, which are locked to it here.
+            Err(error) if matches!(error.errno(), Some(Errno::ACCESS | Errno::INVAL)) => tree,
+            here => here?,
+        },
         None => clone_source(m)?,
     };
     if m.options.has_attributes() {
