@@ -6,15 +6,18 @@
 //! - `process`: the birth of a process: parent, stage, init, exec.
 //! - `plan`: config.json in kernel terms. `host`: facts that a plan depends on.
 //! - `setup`: one room per thing in config.json. `hooks`, `cgroup`: two larger ones.
+//! - `checkpoint`: what CRIU is asked for, and how.
 //! - `seccomp`: a profile becomes a BPF program.
 //! - `spec`: the one door for OCI JSON.
 //! - `sys`: the kernel, and the only `unsafe`.
 //! - `error`, `log`: for all of them.
 //!
-//! A process with several threads may use everything but [`create()`], [`run`] and [`Container::exec`]: those fork, and
+//! A process with several threads may use everything but [`create()`], [`run`], [`checkpoint()`], [`restore`] and
+//! [`Container::exec`]: those fork, and
 //! refuse to. It runs the `vzrun` binary for them.
 
 mod cgroup;
+mod checkpoint;
 mod container;
 mod error;
 mod hooks;
@@ -27,10 +30,11 @@ mod setup;
 mod spec;
 mod sys;
 
+pub use checkpoint::{CriuOptions, ManageCgroups, NetworkLock};
 pub use container::{
-    CgroupDriver, Container, CreateOptions, Event, Events, ExecOptions, Features, Root, RunOptions,
-    SPEC_VERSION, State, Status, UpdateOptions, create, default_spec, delete, features, list,
-    parse_signal, run,
+    CgroupDriver, CheckpointOptions, Container, CreateOptions, Event, Events, ExecOptions,
+    Features, RestoreOptions, Root, RunOptions, SPEC_VERSION, State, Status, UpdateOptions,
+    checkpoint, create, default_spec, delete, features, list, parse_signal, restore, run,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use seccomp::{Machine, SeccompProfile};

@@ -57,6 +57,16 @@ impl Boundaries<'_> {
         }
     }
 
+    /// Everything but what comes late.
+    pub(super) fn set_all(&self, cgroup: &Cgroup) -> Result<()> {
+        self.plan.limits.apply(cgroup)?;
+        self.delegate(cgroup)?;
+        match self.devices_come_late() {
+            true => Ok(()),
+            false => self.limit_devices(cgroup),
+        }
+    }
+
     /// Init itself may mount a file system from a device that is not for the container's processes to use.
     fn devices_come_late(&self) -> bool {
         self.plan.mounts.may_open_devices()
@@ -104,6 +114,36 @@ pub(super) fn scope_properties(spec: &Spec, plan: &Plan, host: &Host) -> Result<
     Ok(properties)
 }
 
+/// Waits until systemd has moved the process to the container's cgroup, and sets what that is kept within.
+pub(super) fn arrive(
+    made: &mut Made<'_>,
+    procfs: &Procfs,
+    starting: Starting,
+    pid: i32,
+    boundaries: &Boundaries<'_>,
+) -> Result<PathBuf> {
+    let unit = starting.finish()?;
+    let text = procfs
+        .read(&format!("{pid}/cgroup"))
+        .context(|| "finding the container's cgroup")?;
+    let path = cgroup::of_process(&text);
+    systemd::check_place(&unit, &path)?;
+    // Before anything else can fail: from here on an undoing stops the unit.
+    made.note_cgroup(&path)?;
+    let hierarchy = Hierarchy::open()?;
+    let found = hierarchy.find(&path)?;
+    let gone = || {
+        let text = format!("the unit {:?} is gone", unit.name);
+        Error::new(ErrorKind::Process, text)
+    };
+    let cgroup = made.cgroup.insert(found.ok_or_else(gone)?);
+    // systemd hands down the controllers that it knows. The limits are written once more, as they are meant: it
+    // rounds some, and does not know others.
+    hierarchy.equip(cgroup, &boundaries.plan.limits)?;
+    boundaries.set_all(cgroup)?;
+    Ok(path)
+}
+
 impl Caller for Attendance<'_, '_> {
     fn born(&mut self, child: &Child) -> Result<()> {
         // First of all: from here on systemd works, too.
@@ -113,15 +153,9 @@ impl Caller for Attendance<'_, '_> {
             self.scope = Scope::Starting(systemd.start(&self.made.record.id, pid, properties)?);
         }
         self.made.note(child, self.procfs)?;
-        if let Some(cgroup) = self.boundaries.cgroup {
-            self.boundaries.plan.limits.apply(cgroup)?;
-            self.boundaries.delegate(cgroup)?;
-        }
         match self.boundaries.cgroup {
-            Some(cgroup) if !self.boundaries.devices_come_late() => {
-                self.boundaries.limit_devices(cgroup)
-            }
-            _ => Ok(()),
+            Some(cgroup) => self.boundaries.set_all(cgroup),
+            None => Ok(()),
         }
     }
 
@@ -130,35 +164,8 @@ impl Caller for Attendance<'_, '_> {
             let text = "the container's init asks for a cgroup that nobody makes";
             return Err(Error::new(ErrorKind::Process, text));
         };
-        let unit = starting.finish()?;
-        let text = self
-            .procfs
-            .read(&format!("{}/cgroup", self.made.record.pid))
-            .context(|| "finding the container's cgroup")?;
-        let path = cgroup::of_process(&text);
-        systemd::check_place(&unit, &path)?;
-        // Before anything else can fail: from here on an undoing stops the unit.
-        self.made.note_cgroup(&path)?;
-        let hierarchy = Hierarchy::open()?;
-        let found = hierarchy.find(&path)?;
-        let gone = || {
-            Error::new(
-                ErrorKind::Process,
-                format!("the unit {:?} is gone", unit.name),
-            )
-        };
-        let cgroup = self.made.cgroup.insert(found.ok_or_else(gone)?);
-        // systemd hands down the controllers that it knows. The limits are written once more, as they are meant: it
-        // rounds some, and does not know others.
-        let boundaries = &self.boundaries;
-        hierarchy
-            .equip(cgroup, &boundaries.plan.limits)
-            .and_then(|()| boundaries.plan.limits.apply(cgroup))
-            .and_then(|()| boundaries.delegate(cgroup))?;
-        if !boundaries.devices_come_late() {
-            boundaries.limit_devices(cgroup)?;
-        }
-        Ok(path)
+        let pid = self.made.record.pid;
+        arrive(self.made, self.procfs, starting, pid, &self.boundaries)
     }
 
     fn mounted(&mut self) -> Result<()> {

@@ -87,35 +87,15 @@ pub fn run(root: &Root, options: &CreateOptions, run: &RunOptions) -> Result<Exi
 fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> Result<Exit> {
     // Before anything else is opened: a descriptor of ours could be taken for one that the caller forgot to pass.
     let passed_fds = PassedFds::for_init(options.preserve_fds)?;
-    let bundle = std::path::absolute(&options.bundle).context(|| "--bundle")?;
-    fs::stat(&bundle).map_err(|error| match error.errno() {
-        Some(errno) => Error::os(format!("chdir {}", bundle.display()), errno),
-        None => error,
+    let Survey {
+        bundle,
+        config,
+        host,
+        procfs,
+        plan,
+    } = survey(options, |spec| {
+        add_to_spec(root, options, &passed_fds, spec)
     })?;
-    if bundle.to_str().is_none() {
-        // It is part of the state, which is JSON.
-        return Err(Error::config(format!("--bundle: {bundle:?} is not UTF-8")));
-    }
-    let config_path = options
-        .config
-        .clone()
-        .unwrap_or_else(|| bundle.join("config.json"));
-    let mut config = spec::load(&config_path)?;
-    let host = Host::look(options.rootless)?;
-    let procfs = Procfs::open()?;
-    add_to_spec(root, options, &passed_fds, &mut config.spec)?;
-    let plan_options = plan::Options {
-        id: &options.id,
-        bundle: &bundle,
-        no_pivot: options.no_pivot,
-        no_new_keyring: options.no_new_keyring,
-    };
-    let mut plan = Plan::new(&config.spec, &plan_options, &host)?;
-    plan.hooks.open_output()?;
-    if let Some(rdt) = &plan.intel_rdt {
-        rdt.check(Path::new(intel_rdt::ROOT))?;
-    }
-    check_root(&plan)?;
     let properties = match options.cgroup_driver {
         CgroupDriver::Systemd => scope_properties(&config.spec, &plan, &host)?,
         _ => Vec::new(),
@@ -222,6 +202,56 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     Ok(exit)
 }
 
+/// What is known before anything is made.
+pub(super) struct Survey {
+    pub(super) bundle: PathBuf,
+    pub(super) config: spec::Config,
+    pub(super) host: Host,
+    pub(super) procfs: Procfs,
+    pub(super) plan: Plan,
+}
+
+/// Reads the config, with what is added to it, and makes a plan of it.
+pub(super) fn survey(
+    options: &CreateOptions,
+    add: impl FnOnce(&mut spec::Spec) -> Result<()>,
+) -> Result<Survey> {
+    let bundle = std::path::absolute(&options.bundle).context(|| "--bundle")?;
+    fs::stat(&bundle).map_err(|error| match error.errno() {
+        Some(errno) => Error::os(format!("chdir {}", bundle.display()), errno),
+        None => error,
+    })?;
+    if bundle.to_str().is_none() {
+        // It is part of the state, which is JSON.
+        return Err(Error::config(format!("--bundle: {bundle:?} is not UTF-8")));
+    }
+    let config_path = options.config.clone();
+    let config_path = config_path.unwrap_or_else(|| bundle.join("config.json"));
+    let mut config = spec::load(&config_path)?;
+    let host = Host::look(options.rootless)?;
+    let procfs = Procfs::open()?;
+    add(&mut config.spec)?;
+    let plan_options = plan::Options {
+        id: &options.id,
+        bundle: &bundle,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+    };
+    let mut plan = Plan::new(&config.spec, &plan_options, &host)?;
+    plan.hooks.open_output()?;
+    if let Some(rdt) = &plan.intel_rdt {
+        rdt.check(Path::new(intel_rdt::ROOT))?;
+    }
+    check_root(&plan)?;
+    Ok(Survey {
+        bundle,
+        config,
+        host,
+        procfs,
+        plan,
+    })
+}
+
 /// A limit that is too low for init to get ready: whatever else went wrong came of that.
 fn explain_death(error: Error, cgroup: Option<&Cgroup>) -> Error {
     match cgroup.is_some_and(Cgroup::has_been_out_of_memory) {
@@ -302,7 +332,7 @@ fn check_root(plan: &Plan) -> Result<()> {
     }
 }
 
-fn console_socket(
+pub(super) fn console_socket(
     plan: &Plan,
     options: &CreateOptions,
     foreground: bool,

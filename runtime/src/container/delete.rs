@@ -16,7 +16,7 @@ use crate::sys::fs;
 use crate::sys::pidfd;
 
 /// How long a killed init has to go, as in runc (100 times 100 ms).
-const PATIENCE: Timespec = Timespec {
+pub(super) const PATIENCE: Timespec = Timespec {
     tv_sec: 10,
     tv_nsec: 0,
 };

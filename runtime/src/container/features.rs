@@ -126,7 +126,7 @@ pub fn features() -> Features {
     let yes = || Enabled { enabled: true };
     let mut annotations = BTreeMap::from([
         // The name that engines look for, whatever the runtime is called.
-        ("org.opencontainers.runc.checkpoint.enabled", "false"),
+        ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ("run.oci.vzrun.version", env!("CARGO_PKG_VERSION")),
     ]);
     if let Some(commit) = option_env!("VZRUN_COMMIT") {
@@ -200,7 +200,7 @@ mod tests {
         assert!(has(&linux["capabilities"], "CAP_CHECKPOINT_RESTORE"));
         assert_eq!(
             json["annotations"]["org.opencontainers.runc.checkpoint.enabled"],
-            "false"
+            "true"
         );
     }
 

@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Pid;
+
 use super::create::CreateOptions;
 use super::record::{self, Driver, Record};
 use super::status::Lock;
@@ -147,12 +149,27 @@ impl<'a> Made<'a> {
 
     /// The container's init is ready: the record takes its place.
     pub(super) fn settle(&mut self, plan: &Plan, init: &Child) -> Result<()> {
-        if let Some(rdt) = &plan.intel_rdt {
-            let group: Group = rdt.apply(Path::new(intel_rdt::ROOT), init.pid)?;
-            self.record.intel_rdt = Some(group);
+        if plan.intel_rdt.is_some() {
+            self.limit_cache(plan, init.pid)?;
             self.record.write(self.directory)?;
         }
         Record::publish(self.directory)
+    }
+
+    /// Puts a process, and those that it makes, into the group of resctrl.
+    pub(super) fn limit_cache(&mut self, plan: &Plan, pid: Pid) -> Result<()> {
+        if let Some(rdt) = &plan.intel_rdt {
+            let group: Group = rdt.apply(Path::new(intel_rdt::ROOT), pid)?;
+            self.record.intel_rdt = Some(group);
+        }
+        Ok(())
+    }
+
+    /// Writes the record and puts it into place.
+    pub(super) fn publish(&self) -> Result<()> {
+        self.record
+            .write(self.directory)
+            .and_then(|()| Record::publish(self.directory))
     }
 
     /// The container stays.

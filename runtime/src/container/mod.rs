@@ -1,6 +1,8 @@
 //! What a front-end holds: the state directory and the containers in it, and a file per verb.
 
+mod aside;
 mod attendance;
+mod checkpoint;
 mod clock;
 mod create;
 mod default_spec;
@@ -15,12 +17,14 @@ mod made;
 mod owner;
 mod pause;
 mod record;
+mod restore;
 mod root;
 mod signal_names;
 mod start;
 mod status;
 mod update;
 
+pub use checkpoint::{CheckpointOptions, checkpoint};
 pub use create::{CreateOptions, RunOptions, create, run};
 pub use default_spec::default_spec;
 pub use delete::delete;
@@ -28,6 +32,7 @@ pub use events::{Event, Events};
 pub use exec::ExecOptions;
 pub use features::{Features, SPEC_VERSION, features};
 pub use list::list;
+pub use restore::{RestoreOptions, restore};
 pub use root::Root;
 pub use signal_names::parse_signal;
 pub use status::{State, Status};

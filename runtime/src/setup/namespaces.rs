@@ -186,6 +186,7 @@ pub(crate) fn join(opened: &[(u64, OwnedFd)]) -> Result<()> {
 pub(crate) mod kind {
     pub(crate) const CGROUP: u64 = super::NEWCGROUP;
     pub(crate) const IPC: u64 = super::NEWIPC;
+    pub(crate) const MOUNT: u64 = super::NEWNS;
     pub(crate) const NETWORK: u64 = super::NEWNET;
     pub(crate) const PID: u64 = super::NEWPID;
     pub(crate) const TIME: u64 = super::CLONE_NEWTIME;

@@ -21,7 +21,7 @@ const DIRECTORY: &str = "notify";
 /// The socket's name in it.
 const SOCKET: &str = "notify.sock";
 /// Where the directory is mounted in the container.
-const DESTINATION: &str = "/run/notify";
+pub(crate) const DESTINATION: &str = "/run/notify";
 /// How long the service manager has, in seconds, to say that it has taken the messages.
 const BARRIER_TIMEOUT: u64 = 30;
 

@@ -59,6 +59,13 @@ impl RootfsPlan {
         mount::clone_tree(opened, "", true)
     }
 
+    /// The root directory as it is on the host, for who prepares it for somebody else.
+    pub(crate) fn on_host(&self) -> Result<Rootfs> {
+        fs::open(&self.path, OFlags::PATH | OFlags::DIRECTORY)
+            .map(|fd| Rootfs { fd })
+            .context(|| "opening the root filesystem")
+    }
+
     /// Cuts the new mount namespace off from the host's and puts the root's tree where its directory is, for hooks that
     /// look there. On top of `/`, which can be reached without any path, where that cannot be: when the container's root
     /// user may not go there, when it is to be entered by chroot(2), and when the mount around it is to be shared.

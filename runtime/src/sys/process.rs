@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -115,6 +115,39 @@ pub(crate) fn inherited(fd: RawFd) -> Result<()> {
     rustix::io::fcntl_getfd(borrowed)
         .map(drop)
         .call(|| format!("fcntl({fd}, F_GETFD)"))
+}
+
+/// A descriptor that the caller of the program has passed and named, to be written to.
+#[derive(Debug)]
+pub(crate) struct PassedFd(OwnedFd);
+
+impl PassedFd {
+    /// Takes it over by its number, from 3 on.
+    ///
+    /// # Errors
+    /// Nothing was passed there, or it is not open for writing.
+    pub(crate) fn take(fd: RawFd) -> Result<PassedFd> {
+        if fd < 3 || !survived_exec(fd) {
+            return Err(Error::os(format!("fcntl({fd}, F_GETFL)"), Errno::BADF));
+        }
+        // SAFETY: open, and not opened by this program, whose own descriptors are all close-on-exec; named by the caller
+        // for this one use.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let flags =
+            rustix::fs::fcntl_getfl(&fd).call(|| format!("fcntl({}, F_GETFL)", fd.as_raw_fd()))?;
+        match flags & rustix::fs::OFlags::RWMODE == rustix::fs::OFlags::RDONLY {
+            true => Err(Error::os(
+                format!("descriptor {} is not writable", fd.as_raw_fd()),
+                Errno::BADF,
+            )),
+            false => Ok(PassedFd(fd)),
+        }
+    }
+
+    /// Writes to it, and closes it.
+    pub(crate) fn write(self, bytes: &[u8]) -> Result<()> {
+        super::fs::write_once(self.0, bytes)
+    }
 }
 
 /// Whether a descriptor was passed by the caller of the program: all that the program opens itself is close-on-exec.

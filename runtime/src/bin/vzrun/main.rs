@@ -2,6 +2,7 @@
 
 mod args;
 mod cmd;
+mod criu_flags;
 mod go_duration;
 mod go_flags;
 mod input;

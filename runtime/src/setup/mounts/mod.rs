@@ -4,6 +4,7 @@ mod bind;
 mod cgroup;
 mod copy_up;
 mod filesystem;
+mod places;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

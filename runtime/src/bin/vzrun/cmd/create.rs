@@ -84,7 +84,7 @@ impl CreateFlags {
 }
 
 /// Whatever the working directory is by the time it is written.
-pub(super) fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
+pub(crate) fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>> {
     let here = |path: PathBuf| std::path::absolute(path);
     let path = non_empty(path).map(here).transpose();
     path.map_err(|error| io_error("getwd", Path::new("."), &error))

@@ -1,5 +1,6 @@
 //! The subcommands: each defines its flags, makes one call of the library and prints what comes of it.
 
+mod checkpoint;
 mod completion;
 mod create;
 mod delete;
@@ -11,12 +12,15 @@ mod list;
 mod man;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
 mod update;
+
+pub(crate) use create::absolute;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 use vzrun::{Error, ErrorKind, Result};
@@ -26,6 +30,7 @@ use crate::verb::Verb;
 
 /// In the order of the help.
 pub(crate) static VERBS: &[Verb] = &[
+    checkpoint::VERB,
     create::VERB,
     delete::VERB,
     events::VERB,
@@ -34,6 +39,7 @@ pub(crate) static VERBS: &[Verb] = &[
     list::VERB,
     pause::VERB,
     ps::VERB,
+    restore::VERB,
     resume::VERB,
     run::VERB,
     spec::VERB,

@@ -1,0 +1,115 @@
+//! The directories that CRIU writes to and reads from, and the list of the container's standard streams among the images.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::fs::{self, OFlags};
+use crate::sys::process;
+
+/// runc's name for it.
+const DESCRIPTORS: &str = "descriptors.json";
+/// Some names.
+const LONGEST_LIST: u64 = 64 << 10;
+
+/// The directory of the images and that of the log, held open.
+#[derive(Debug)]
+pub(crate) struct Images {
+    directory: OwnedFd,
+    path: PathBuf,
+    work: Option<(OwnedFd, PathBuf)>,
+}
+
+impl Images {
+    /// Both for a checkpoint; made where they are not there, for nobody else to read: images hold all of a container's
+    /// memory.
+    pub(crate) fn create(path: &Path, work: Option<&Path>) -> Result<Images> {
+        Images::open_both(path, work, true)
+    }
+
+    /// Both for a restore: the images must be there.
+    pub(crate) fn open(path: &Path, work: Option<&Path>) -> Result<Images> {
+        Images::open_both(path, work, false)
+    }
+
+    fn open_both(path: &Path, work: Option<&Path>, create: bool) -> Result<Images> {
+        let (directory, path) = open(path, create).context(|| "--image-path")?;
+        let work = work.map(|work| open(work, true).context(|| "--work-path"));
+        Ok(Images {
+            directory,
+            path,
+            work: work.transpose()?,
+        })
+    }
+
+    /// The descriptor of the images, as CRIU is told.
+    pub(crate) fn number(&self) -> i32 {
+        self.directory.as_raw_fd()
+    }
+
+    /// The descriptor of the log's directory.
+    pub(crate) fn work_number(&self) -> Option<i32> {
+        self.work.as_ref().map(|(fd, _)| fd.as_raw_fd())
+    }
+
+    /// The log of this name, opened, and its path.
+    pub(crate) fn log(&self, name: &str) -> (Result<OwnedFd>, PathBuf) {
+        let (directory, path) = match &self.work {
+            Some((fd, path)) => (fd, path),
+            None => (&self.directory, &self.path),
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        (fs::openat(directory, name, flags, 0), path.join(name))
+    }
+
+    /// Checks that the directory of earlier images is there: `parent` is relative to that of the images.
+    pub(crate) fn check_parent(&self, parent: &Path) -> Result<()> {
+        let refuse = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
+        if parent.is_absolute() {
+            return refuse("--parent-path must be relative".into());
+        }
+        match fs::openat(&self.directory, parent, OFlags::PATH | OFlags::DIRECTORY, 0) {
+            Err(error) => refuse(format!("invalid --parent-path: {error}")),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Writes down what init's first descriptors are.
+    pub(crate) fn write_descriptors(&self, names: &[String]) -> Result<()> {
+        let words = || format!("writing {DESCRIPTORS}");
+        let text = serde_json::to_vec(names)
+            .map_err(|error| Error::new(ErrorKind::Process, error.to_string()))
+            .context(words)?;
+        match fs::unlinkat(&self.directory, DESCRIPTORS) {
+            Err(error) if !fs::is_missing(&error) => return Err(error.wrap(words())),
+            _ => {}
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        fs::openat(&self.directory, DESCRIPTORS, flags, 0o600)
+            .and_then(|file| fs::write_once(file, &text))
+            .context(words)
+    }
+
+    /// What init's first descriptors were.
+    pub(crate) fn read_descriptors(&self) -> Result<Vec<String>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let words = || format!("reading {}", self.path.join(DESCRIPTORS).display());
+        let bytes = fs::openat(&self.directory, DESCRIPTORS, flags, 0)
+            .and_then(|file| fs::read_to_end(file, LONGEST_LIST))
+            .context(words)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::config(error.to_string()))
+            .context(words)
+    }
+}
+
+fn open(path: &Path, create: bool) -> Result<(OwnedFd, PathBuf)> {
+    if create {
+        let old = process::umask(0o077);
+        let made = std::fs::create_dir_all(path);
+        process::umask(old);
+        made.call(|| format!("mkdir({path:?})"))?;
+    }
+    let directory = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    Ok((directory, path.to_owned()))
+}
