@@ -12,6 +12,8 @@
 //! `probe stuck`                      starts a child that nothing but SIGKILL ends, then as sleep-forever
 //! `probe orphan`                     leaves an orphan behind that ends soon
 //! `probe subreaper PROGRAM ARGS...`  runs it, prints "ready", and never reaps what becomes its child
+//! `probe hold KIND`                  has a thing of the kernel, and tells at each USR1 if it still has it; see `hold.rs`
+//! `probe echo-tcp PORT`              sends back what comes over TCP to 127.0.0.1
 //! `probe allocate MIB`               fills so much memory, and ends
 //! `probe spin`                       keeps a CPU busy for ever
 //! `probe fork N`                     tries to have N children at once, prints how many it has got
@@ -33,6 +35,7 @@
 
 mod attempt;
 mod calls;
+mod hold;
 mod kernel;
 mod load;
 mod names;
@@ -80,6 +83,8 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["orphan-parent"] => processes::orphan_parent(program)?,
         ["end-soon"] => std::thread::sleep(std::time::Duration::from_millis(20)),
         ["subreaper", program, args @ ..] => processes::subreaper(program, args)?,
+        ["echo-tcp", port] => hold::echo(port)?,
+        ["hold", kind] => hold::hold(kind)?,
         ["allocate", mib] => load::allocate(mib.parse()?),
         ["spin"] => load::spin(),
         ["fork", count] => println!("{}", load::fork(program, count.parse()?)),

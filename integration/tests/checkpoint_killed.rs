@@ -1,0 +1,146 @@
+//! kill -9 of vzrun or of criu at any instant of a checkpoint: the container goes on.
+//!
+//! `VZRUN_TEST_ROUNDS=1000` makes the long run, `VZRUN_TEST_SEED` repeats one.
+
+use integration::{Bundle, Container, Dice, Running, differs, rounds, until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::thread::sleep;
+use std::time::Instant;
+
+/// Numbers go to a file of the container, each once and in order.
+const COUNTER: &str =
+    "exec >/tmp/out 2>&1 </dev/null; i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done";
+
+fn counting(bundle: &Bundle) -> Container<'_> {
+    bundle.args(&["/bin/sh", "-c", COUNTER]);
+    let c = bundle.container();
+    c.run_detached();
+    counts_on(bundle, &c, "the first look");
+    c
+}
+
+fn said(bundle: &Bundle) -> String {
+    fs::read_to_string(bundle.rootfs("tmp/out")).unwrap_or_default()
+}
+
+/// It runs, nothing stands still, and nothing was left out.
+#[track_caller]
+fn counts_on(bundle: &Bundle, c: &Container<'_>, what: &str) {
+    // A CRIU that has lost its vzrun has to let go first.
+    until(&format!("the container to run after {what}"), || {
+        let status = c.status();
+        assert_ne!(status, "stopped", "{what}");
+        (status == "running").then_some(())
+    });
+    let before = said(bundle).lines().count();
+    until(&format!("more numbers after {what}"), || {
+        (said(bundle).lines().count() > before + 3).then_some(())
+    });
+    let said = said(bundle);
+    let whole = &said[..=said.rfind('\n').unwrap()];
+    for (expected, line) in whole.lines().enumerate() {
+        assert_eq!(line, expected.to_string(), "{what}");
+    }
+    let frozen = fs::read_to_string(c.cgroup_dir().join("cgroup.freeze")).unwrap();
+    assert_eq!(frozen, "0\n", "{what}");
+}
+
+fn spawn(bundle: &Bundle, c: &Container<'_>, flags: &[&str]) -> Running {
+    let images = bundle.home().join("images").display().to_string();
+    let all = [&["--image-path", &images], flags].concat();
+    c.call("checkpoint", &all).spawn()
+}
+
+/// The criu that this vzrun has started.
+fn criu_of(vzrun: i32) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{vzrun}/task/{vzrun}/children")).ok()?;
+    Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+}
+
+/// Waits till nobody has the container's first process in his hands.
+fn untraced(c: &Container<'_>) {
+    until("the end of a CRIU that has lost its vzrun", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
+        status.contains("TracerPid:\t0\n").then_some(())
+    });
+}
+
+#[test]
+fn of_vzrun() {
+    differs!(
+        Runc | Crun,
+        "the killed one's CRIU leaves the container frozen at times"
+    );
+    let mut dice = Dice::new();
+    let bundle = Bundle::new();
+    let c = counting(&bundle);
+    let longest = {
+        let begun = Instant::now();
+        spawn(&bundle, &c, &["--leave-running"]).wait().ok();
+        begun.elapsed()
+    };
+    for round in 0..rounds(60, 1.0) {
+        let delay = dice.time(longest);
+        // Either way of ending is cut off by the death of vzrun; one that has done all its work may end the container.
+        let running = spawn(&bundle, &c, &["--leave-running"]);
+        sleep(delay);
+        running.kill(Signal::KILL);
+        running.wait();
+        counts_on(
+            &bundle,
+            &c,
+            &format!("round {round}: vzrun killed after {delay:?}"),
+        );
+        untraced(&c);
+    }
+}
+
+#[test]
+fn of_criu() {
+    differs!(Runc | Crun, "leaves the container frozen at times");
+    let mut dice = Dice::new();
+    let bundle = Bundle::new();
+    let c = counting(&bundle);
+    let longest = {
+        let begun = Instant::now();
+        spawn(&bundle, &c, &["--leave-running"]).wait().ok();
+        begun.elapsed()
+    };
+    let mut killed = 0;
+    for round in 0..rounds(60, 1.0) {
+        let delay = dice.time(longest);
+        let running = spawn(&bundle, &c, &["--leave-running"]);
+        sleep(delay);
+        if let Some(criu) = criu_of(running.pid()) {
+            killed += usize::from(kill_process(criu, Signal::KILL).is_ok());
+        }
+        let output = running.wait();
+        assert!(
+            matches!(output.code(), Some(0 | 1)),
+            "{}",
+            output.describe()
+        );
+        let what = format!("round {round}: criu killed after {delay:?}");
+        counts_on(&bundle, &c, &what);
+    }
+    println!("{killed} times there was one to kill");
+}
+
+#[test]
+fn a_full_disk_leaves_it_running() {
+    differs!(Runc | Crun, "the reason is in the log alone");
+    let bundle = Bundle::new();
+    let c = counting(&bundle);
+    let images = bundle.home().join("images");
+    fs::create_dir(&images).unwrap();
+    let mut disk = std::process::Command::new("mount");
+    disk.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+        .arg(&images);
+    assert!(disk.status().unwrap().success());
+    let output = spawn(&bundle, &c, &[]).wait();
+    let umount = std::process::Command::new("umount").arg(&images).status();
+    assert!(umount.unwrap().success());
+    output.exits(1).says("criu failed");
+    counts_on(&bundle, &c, "a full disk");
+}
