@@ -301,3 +301,29 @@ fn a_cgroup_outside_of_the_container_is_refused() {
         .fails();
     output.says_any(&["bad sub cgroup path", "is not a sub cgroup path"]);
 }
+
+#[test]
+fn a_cgroup_for_some_controllers_is_refused() {
+    differs!(Crun, "takes it as a path");
+    differs!(Runc < (1, 2), "an empty controller was all of them");
+    let bundle = Bundle::new();
+    let c = running(&bundle);
+    for (flags, text) in [
+        (&["--cgroup=cpu:sub"][..], "unknown controller cpu"),
+        (&["--cgroup=cpu,memory:sub"], "unknown controller"),
+        (
+            &["--cgroup=,cpu:sub"],
+            "invalid --cgroup argument: ,cpu:sub (empty <controller> prefix)",
+        ),
+        (
+            &["--cgroup=cpu:sub", "--cgroup=cpu:other"],
+            "invalid --cgroup argument(s): controller cpu specified multiple times",
+        ),
+        (
+            &["--cgroup=a", "--cgroup=b"],
+            "invalid --cgroup argument: a (missing <controller>: prefix)",
+        ),
+    ] {
+        c.exec_with(flags, &["/bin/true"]).exits(255).says(text);
+    }
+}

@@ -61,7 +61,7 @@ pub struct ExecOptions {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on it keeps.
     pub preserve_fds: u32,
-    /// A cgroup below the container's, `[controllers:]path`; the last one counts.
+    /// A cgroup below the container's: one path. `controllers:path` is cgroup v1's, and an error.
     pub cgroup: Vec<String>,
     /// Run it in a paused container, where it waits for the resume.
     pub ignore_paused: bool,
@@ -223,18 +223,49 @@ impl Container {
             // It goes when the container is deleted.
             return Err(stopped());
         }
-        let Some(named) = options.cgroup.last() else {
+        let Some(path) = sub_cgroup(&options.cgroup)? else {
             return Ok(own);
         };
-        let path = named
-            .rsplit_once(':')
-            .map_or(named.as_str(), |(_, path)| path);
         match own {
             Some(own) => own.child(path.as_ref()).map(Some),
             None => Err(Error::unsupported(
                 "--cgroup: the container has no cgroup of its own",
             )),
         }
+    }
+}
+
+/// The cgroup that `--cgroup` names, as runc reads it: on cgroup v2 no controller has a path of its own.
+fn sub_cgroup(given: &[String]) -> Result<Option<&str>> {
+    let mut seen: Vec<&str> = Vec::new();
+    for argument in given {
+        let wrong = |why| {
+            let text = format!("invalid --cgroup argument: {argument} ({why})");
+            Err(refuse(&text))
+        };
+        let Some((controllers, _)) = argument.split_once(':') else {
+            return match given.len() {
+                1 => Ok(Some(argument)),
+                _ => wrong("missing <controller>: prefix"),
+            };
+        };
+        for controller in controllers.split(',') {
+            if controller.is_empty() {
+                return wrong("empty <controller> prefix");
+            }
+            if seen.contains(&controller) {
+                return Err(refuse(&format!(
+                    "invalid --cgroup argument(s): controller {controller} specified multiple times"
+                )));
+            }
+            seen.push(controller);
+        }
+    }
+    match seen.first() {
+        Some(controller) => Err(refuse(&format!(
+            "--cgroup: unknown controller {controller}: with cgroup v2 a process is in one cgroup for all of them"
+        ))),
+        None => Ok(None),
     }
 }
 

@@ -60,7 +60,7 @@ struct ExecFlags {
     #[arg(long, short, value_name = "CAP")] cap: Vec<String>,
     /// pass N more file descriptors to the process (stdio + $LISTEN_FDS + N in total)
     #[arg(long, value_name = "N", default_value_t = 0)] preserve_fds: u32,
-    /// run the process in this sub-cgroup of the container (PATH or CONTROLLER:PATH; may be repeated)
+    /// run the process in this sub-cgroup of the container
     #[arg(long, value_name = "PATH")] cgroup: Vec<String>,
     /// exec in a paused container, too
     #[arg(long)] ignore_paused: bool,
