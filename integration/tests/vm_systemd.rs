@@ -388,3 +388,58 @@ fn an_update_changes_unit_and_file() {
         &[("CPUQuotaPerSecUSec", "250ms", "cpu.max", "12345 50000")],
     );
 }
+
+#[test]
+fn the_weight_for_io_stays_after_a_reload() {
+    needs_systemd!();
+    differs!(Runc, "systemd does not learn of it");
+    let bundle = sleeper();
+    bundle.set("/linux/resources", json!({"blockIO": {"weight": 750}}));
+    let container = bundle.container();
+    container.run_detached();
+    let expected = [("IOWeight", "7475", "io.weight", "default 7475")];
+    in_step(&container, &expected);
+    systemctl(&bundle, ["daemon-reload"]).ok();
+    in_step(&container, &expected);
+}
+
+/// Also of what no config has named: systemd's own limit for tasks, all CPUs.
+#[test]
+fn an_update_that_cannot_be_remembered_leaves_everything_as_it_was() {
+    needs_systemd!();
+    differs!(Runc | Crun, "leave what was set before the failure");
+    let bundle = sleeper();
+    let container = bundle.container();
+    container.run_detached();
+    let names = ["TasksMax", "AllowedCPUs", "MemoryMax"];
+    let files = [
+        "pids.max",
+        "cpuset.cpus.effective",
+        "memory.max",
+        "cpu.weight",
+    ];
+    let look = || {
+        let values = names.map(|name| property(&container, name));
+        (values, files.map(|file| own_file(&container, file)))
+    };
+    let before = look();
+    let immutable = |flag: &str| {
+        let call = Call::of("chattr", &bundle.home().join("io")).arg(flag);
+        call.arg(container.state_dir()).run().ok();
+    };
+    let flags = [
+        "--pids-limit=26",
+        "--cpuset-cpus=1",
+        "--memory=67108864",
+        "--cpu-share=2048",
+    ];
+    immutable("+i");
+    let update = container.call("update", &flags).run();
+    immutable("-i");
+    let update = update.fails();
+    assert_eq!(look(), before, "{}", update.describe());
+    systemctl(&bundle, ["daemon-reload"]).ok();
+    assert_eq!(look(), before);
+    container.call("update", &flags).run().ok();
+    assert_ne!(look(), before);
+}

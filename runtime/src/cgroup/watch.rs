@@ -14,6 +14,8 @@ use crate::sys::poll::{self, PollFd, PollFlags};
 /// The two files are much shorter.
 const LONGEST: usize = 512;
 
+const MEMORY_EVENTS: &str = "memory.events";
+
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -33,6 +35,10 @@ pub(crate) struct Watch {
     /// `None` without the memory controller.
     memory_events: Option<OwnedFd>,
     oom_kills: u64,
+    /// Of the cgroup above, which counts what happens below it and is there when this one is not any more: systemd
+    /// removes a scope as soon as its last process has ended, perhaps before anybody has read why.
+    above: Option<OwnedFd>,
+    oom_kills_above: u64,
 }
 
 impl Watch {
@@ -43,7 +49,7 @@ impl Watch {
     pub(crate) fn new(cgroup: &Cgroup) -> Result<Watch> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
         let events = fs::openat(cgroup, "cgroup.events", flags, 0)?;
-        let memory_events = match fs::openat(cgroup, "memory.events", flags, 0) {
+        let memory_events = match fs::openat(cgroup, MEMORY_EVENTS, flags, 0) {
             Err(error) if fs::is_missing(&error) => None,
             other => Some(other?),
         };
@@ -51,8 +57,11 @@ impl Watch {
             events,
             memory_events,
             oom_kills: 0,
+            // Not for everybody to read, and the root has none.
+            above: fs::openat(cgroup, "../memory.events", flags, 0).ok(),
+            oom_kills_above: 0,
         };
-        watch.oom_kills = watch.count_oom_kills()?;
+        watch.see_oom_kill()?;
         Ok(watch)
     }
 
@@ -61,9 +70,7 @@ impl Watch {
         loop {
             // In this order: the kernel counts the kill before the process leaves the cgroup.
             let is_empty = self.is_empty()?;
-            let oom_kills = self.count_oom_kills()?;
-            if oom_kills != self.oom_kills {
-                self.oom_kills = oom_kills;
+            if self.see_oom_kill()? {
                 return Ok(Change::OomKill);
             }
             if is_empty {
@@ -87,17 +94,31 @@ impl Watch {
         Ok(text.is_none_or(|text| text.lines().any(|line| line == "populated 0")))
     }
 
-    /// As many as before where there is no way to know.
-    fn count_oom_kills(&self) -> Result<u64> {
-        const NAME: &str = "memory.events";
-        let Some(file) = &self.memory_events else {
-            return Ok(0);
+    /// Whether there was a kill since the last look. Where the cgroup is gone, the one above tells; it may mean another
+    /// cgroup below it, but then one that had its kill since the last look, too.
+    fn see_oom_kill(&mut self) -> Result<bool> {
+        let own = self.memory_events.as_ref().map(count_oom_kills);
+        // Last: a kill that is counted above, and was not seen here yet, is seen here the next time.
+        let above = self.above.as_ref().map(count_oom_kills);
+        let above = above.and_then(|count| count.ok().flatten());
+        let above = above.unwrap_or(self.oom_kills_above);
+        let seen = match own {
+            None => false,
+            Some(own) => match own? {
+                Some(count) => std::mem::replace(&mut self.oom_kills, count) != count,
+                None => above > self.oom_kills_above,
+            },
         };
-        match read(file, NAME)? {
-            Some(text) => value_of(NAME, &text, "oom_kill"),
-            None => Ok(self.oom_kills),
-        }
+        self.oom_kills_above = above;
+        Ok(seen)
     }
+}
+
+/// `None` where the cgroup is removed.
+fn count_oom_kills(file: &OwnedFd) -> Result<Option<u64>> {
+    let text = read(file, MEMORY_EVENTS)?;
+    text.map(|text| value_of(MEMORY_EVENTS, &text, "oom_kill"))
+        .transpose()
 }
 
 /// All of a small file, from its beginning; `None` where its cgroup is removed.

@@ -145,7 +145,8 @@ fn stop(unit: &Unit, path: &Path, kill: bool) -> Result<()> {
 /// A creator that is killed between asking for the scope and hearing of it leaves one that is empty, and active if its
 /// child was a zombie when systemd moved it. Whose a scope with processes is cannot be told: that is left alone.
 fn stop_if_empty(unit: &Unit) -> Result<()> {
-    let (Some(path), Ok(hierarchy)) = (unit.usual_path(), Hierarchy::open()) else {
+    // Where there is no systemd to ask any more there is no scope of it.
+    let (Ok(Some(path)), Ok(hierarchy)) = (Systemd::usual_path(unit), Hierarchy::open()) else {
         return Ok(());
     };
     match hierarchy.find(&path)? {

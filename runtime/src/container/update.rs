@@ -152,7 +152,8 @@ impl Container {
             .tell_systemd(&limits, &cgroup)
             .and_then(|()| self.change_the_rest(schemata, &document));
         if done.is_err() {
-            if let Err(error) = Limits::plan(old).and_then(|old| self.tell_systemd(&old, &cgroup)) {
+            // By the files: they say more than the config, and systemd has defaults of its own.
+            if let Err(error) = self.set_properties(&replaced.limits()) {
                 log::warn(format_args!("putting the unit's properties back: {error}"));
             }
             replaced.put_back(&cgroup);
@@ -163,20 +164,27 @@ impl Container {
     /// Has systemd change the properties of the container's scope, where it has one: it would come back to the former
     /// limits.
     fn tell_systemd(&self, limits: &Limits, cgroup: &Cgroup) -> Result<()> {
-        let Driver::Systemd(unit) = &self.record.cgroup_driver else {
-            return Ok(());
-        };
-        let properties = systemd::limits::of_change(limits);
-        if properties.is_empty() {
+        if !self.set_properties(limits)? {
             return Ok(());
         }
-        Systemd::connect(unit)?.set(&properties)?;
         // It has written them in its own way, rounded. But for memory, where every byte counts for it, too.
         let exact = Limits {
             memory: Memory::default(),
             ..limits.clone()
         };
         exact.apply(cgroup)
+    }
+
+    /// Whether there is a scope, and a property to change.
+    fn set_properties(&self, limits: &Limits) -> Result<bool> {
+        let Driver::Systemd(unit) = &self.record.cgroup_driver else {
+            return Ok(false);
+        };
+        let properties = systemd::limits::of_change(limits);
+        if properties.is_empty() {
+            return Ok(false);
+        }
+        Systemd::connect(unit)?.set(&properties).map(|()| true)
     }
 
     /// The schemata, and the record: its config has the new limits, for the next update and whoever else looks at it.

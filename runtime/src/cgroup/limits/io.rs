@@ -148,7 +148,7 @@ fn in_range(place: &str, weight: Option<u16>) -> Result<Option<u16>> {
 }
 
 /// io.weight (1 to 10,000) for a weight of 10 to 1000, on a straight line as runc has it.
-fn io_weight(weight: u16) -> u64 {
+pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight).saturating_sub(10)) * 9999 / 990
 }
 

@@ -28,7 +28,7 @@ use crate::spec;
 pub(crate) use cpu::{Cpu, CpuMax};
 pub(crate) use cpuset::Cpuset;
 pub(crate) use hugetlb::Hugetlb;
-pub(crate) use io::Io;
+pub(crate) use io::{Io, io_weight};
 pub(crate) use memory::Memory;
 pub(crate) use pids::Pids;
 pub(crate) use rdma::Rdma;

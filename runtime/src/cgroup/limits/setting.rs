@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rustix::io::Errno;
 
-use super::{Amount, Cgroup, missing};
+use super::{Amount, Cgroup, Limits, Unified, missing};
 use crate::error::{Error, ErrorKind, Result, errno_text};
 use crate::log;
 use crate::sys::fs;
@@ -193,6 +193,17 @@ fn former_lines(cgroup: &Cgroup, file: &str, key: Option<&(String, String)>) -> 
     }
 }
 
+fn put_back(cgroup: &Cgroup, file: &str, line: &str) -> Result<()> {
+    match fs::write_at(cgroup, file, line) {
+        // Linux (6.12) lets nobody take the list away from a cgroup with processes. All that there is comes to the same.
+        Err(error) if error.errno() == Some(Errno::NOSPC) && file.starts_with("cpuset.") => {
+            let all = fs::read_at(cgroup, format!("../{file}.effective"))?;
+            fs::write_at(cgroup, file, &all)
+        }
+        other => other,
+    }
+}
+
 /// What a file said before.
 #[derive(Debug)]
 struct Former {
@@ -214,12 +225,27 @@ impl Replaced {
         Ok(())
     }
 
+    /// What was, as limits that name the files.
+    pub(crate) fn limits(&self) -> Limits {
+        let lines = |former: &Former| {
+            let file = former.file.to_string();
+            let named = move |line: &String| (file.clone(), line.clone());
+            former.lines.iter().map(named).collect::<Vec<_>>()
+        };
+        Limits {
+            unified: Unified {
+                files: self.0.iter().flat_map(lines).collect(),
+            },
+            ..Limits::default()
+        }
+    }
+
     /// Puts all of it back. Each value was in force before, so that a failure is nobody's fault here; it is told, and
     /// the others are put back all the same.
     pub(crate) fn put_back(self, cgroup: &Cgroup) {
         for Former { file, lines } in self.0 {
             for line in lines {
-                if let Err(error) = fs::write_at(cgroup, &*file, &line) {
+                if let Err(error) = put_back(cgroup, &file, &line) {
                     log::warn(format_args!("putting back {line:?} in {file}: {error}"));
                 }
             }

@@ -2,7 +2,7 @@
 //! writes the cgroup's files again. What has no property is in the files alone; these are written in any case.
 
 use super::{Property, Value};
-use crate::cgroup::limits::{Amount, CpuMax, Limits};
+use crate::cgroup::limits::{Amount, CpuMax, Limits, io_weight};
 
 /// systemd keeps a quota in its files as a whole percentage of a CPU: this many microseconds per second.
 const PERCENT: u64 = 10_000;
@@ -40,6 +40,7 @@ pub(crate) fn of_change(limits: &Limits) -> Vec<Property> {
     all.tasks(limits.pids.max);
     all.bits("AllowedCPUs", limits.cpuset.cpus.as_deref());
     all.bits("AllowedMemoryNodes", limits.cpuset.mems.as_deref());
+    all.io_weight(limits.io.weight.map(io_weight));
     for (file, value) in &limits.unified.files {
         all.file(limits, file, value.trim());
     }
@@ -99,6 +100,13 @@ impl List {
         self.amount("TasksMax", max);
     }
 
+    /// systemd writes its own conversion of it to io.bfq.weight, too.
+    fn io_weight(&mut self, weight: Option<u64>) {
+        if let Some(weight) = weight {
+            self.set("IOWeight", Value::U64(weight));
+        }
+    }
+
     fn bits(&mut self, name: &str, list: Option<&str>) {
         if let Some(bits) = list.and_then(bits) {
             self.set(name, Value::Bytes(bits));
@@ -115,6 +123,11 @@ impl List {
             "memory.swap.max" => self.amount("MemorySwapMax", bytes(value)),
             "memory.zswap.max" => self.amount("MemoryZSwapMax", bytes(value)),
             "pids.max" => self.tasks(bytes(value)),
+            // All there are.
+            "cpuset.cpus" if value.is_empty() => self.set("AllowedCPUs", Value::Bytes(Vec::new())),
+            "cpuset.mems" if value.is_empty() => {
+                self.set("AllowedMemoryNodes", Value::Bytes(Vec::new()));
+            }
             "cpuset.cpus" => self.bits("AllowedCPUs", Some(value)),
             "cpuset.mems" => self.bits("AllowedMemoryNodes", Some(value)),
             "cpu.idle" => match value {
@@ -127,6 +140,11 @@ impl List {
             },
             "cpu.weight" if unified(limits, "cpu.idle") != Some("1") => {
                 self.weight(value.parse().ok(), None);
+            }
+            "io.weight" => self.io_weight(default_weight(value)),
+            "io.bfq.weight" => {
+                let weight = default_weight(value).and_then(|weight| u16::try_from(weight).ok());
+                self.io_weight(weight.map(io_weight));
             }
             "cpu.max" => {
                 let mut words = value.split_ascii_whitespace();
@@ -167,6 +185,15 @@ fn bytes(text: &str) -> Option<Amount> {
     };
     let count: u64 = digits.parse().ok()?;
     count.checked_mul(1 << shift).map(Amount::Of)
+}
+
+/// The weight in a line of io.weight that is not about one device.
+fn default_weight(line: &str) -> Option<u64> {
+    line.strip_prefix("default")
+        .unwrap_or(line)
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// A list like `0-3,7` as bits, the lowest first.
@@ -287,6 +314,16 @@ mod tests {
             (
                 r#"{"unified":{"memory.oom.group":"1","cpuset.cpus":"1","cpuset.mems":"0"}}"#,
                 "AllowedCPUs=[2] AllowedMemoryNodes=[1] OOMPolicy=kill",
+            ),
+            (
+                r#"{"blockIO":{"weight":10},"unified":{"io.weight":"8:0 300"}}"#,
+                "IOWeight=1",
+            ),
+            (r#"{"unified":{"io.weight":"default 300"}}"#, "IOWeight=300"),
+            (r#"{"unified":{"io.bfq.weight":"1000"}}"#, "IOWeight=10000"),
+            (
+                r#"{"unified":{"cpuset.cpus":"","cpuset.mems":""}}"#,
+                "AllowedCPUs=[] AllowedMemoryNodes=[]",
             ),
             (
                 r#"{"unified":{"memory.oom.group":"0","hugetlb.2MB.max":"1"}}"#,

@@ -12,7 +12,7 @@ pub(crate) mod limits;
 mod unit;
 mod wire;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bus::{Connection, Refusal};
@@ -151,6 +151,35 @@ impl Systemd {
         let none = body.open_array(8);
         body.close_array(none)?;
         self.ask("StartTransientUnit", "ssa(sv)a(sa(sv))", body, true)
+    }
+
+    /// Where the cgroup of the unit is if it is where systemd puts such a unit.
+    pub(crate) fn usual_path(unit: &Unit) -> Result<Option<PathBuf>> {
+        Ok(match unit.bus {
+            Bus::System => unit.usual_path(Path::new("/")),
+            Bus::User => unit.usual_path(&Systemd::connect(unit)?.root()?),
+        })
+    }
+
+    /// The cgroup of this systemd.
+    fn root(&mut self) -> Result<PathBuf> {
+        let mut body = Writer::default();
+        body.text(MANAGER)?;
+        body.text("ControlGroup")?;
+        let get = self.bus.queue(&Call {
+            destination: SYSTEMD,
+            path: OBJECT,
+            interface: "org.freedesktop.DBus.Properties",
+            member: "Get",
+            signature: "ss",
+            body,
+            answered: true,
+        })?;
+        let answer = self.bus.answer(get, self.until, drop);
+        answer
+            .map_err(Error::from)
+            .and_then(|answer| Ok(Path::new("/").join(answer.arguments().text_in_variant()?)))
+            .context(|| "asking systemd for its cgroup")
     }
 
     /// Stops the unit and waits until it is gone: at once if it is gone already.

@@ -64,13 +64,10 @@ impl Unit {
 }
 
 impl Unit {
-    /// Where its cgroup is, for the host's systemd: `a-b.slice` is in `a.slice`.
-    pub(crate) fn usual_path(&self) -> Option<PathBuf> {
-        if self.bus != Bus::System {
-            return None;
-        }
+    /// Where its cgroup is, below that of its systemd: `a-b.slice` is in `a.slice`.
+    pub(crate) fn usual_path(&self, systemd: &Path) -> Option<PathBuf> {
         let name = self.slice.strip_suffix(".slice")?;
-        let mut path = PathBuf::from("/");
+        let mut path = systemd.to_owned();
         let ends = name.match_indices('-').map(|(end, _)| end);
         if name != "-" {
             for end in ends.chain([name.len()]) {
@@ -136,7 +133,8 @@ mod tests {
             ("-.slice:p:n", "/p-n.scope"),
         ] {
             let unit = Unit::plan(Some(Path::new(given)), "x", Bus::System).unwrap();
-            assert_eq!(unit.usual_path().unwrap(), Path::new(expected));
+            let root = Path::new("/");
+            assert_eq!(unit.usual_path(root).unwrap(), Path::new(expected));
         }
     }
 

@@ -315,6 +315,14 @@ impl<'a> Reader<'a> {
         self.terminated(length)
     }
 
+    /// A string in a variant.
+    pub(super) fn text_in_variant(&mut self) -> Result<&'a str> {
+        match self.signature()? {
+            "s" => self.text(),
+            other => Err(malformed(&format!("with {other:?} where a string was due"))),
+        }
+    }
+
     fn signature(&mut self) -> Result<&'a str> {
         let length = self.take(1)?[0].into();
         self.terminated(length)
