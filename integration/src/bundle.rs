@@ -115,11 +115,9 @@ impl Bundle {
 
     /// A call of the runtime with `--root`, the cgroup driver and the arguments.
     pub fn call<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        let mut call = self.bare_call().arg("--root").arg(self.root());
-        if CgroupDriver::get() == CgroupDriver::Systemd {
-            call = call.arg("--systemd-cgroup");
-        }
-        call.args(args.into_iter().map(|arg| arg.as_ref().to_string()))
+        let call = self.bare_call().arg("--root").arg(self.root());
+        let args = args.into_iter().map(|arg| arg.as_ref().to_string());
+        call.args(CgroupDriver::get().flag()).args(args)
     }
 
     /// A call of the runtime with no flags at all, as this bundle's user.

@@ -30,6 +30,19 @@ impl CgroupDriver {
         })
     }
 
+    /// Its name, in engines' words, too.
+    pub fn name(self) -> &'static str {
+        match self {
+            CgroupDriver::Cgroupfs => "cgroupfs",
+            CgroupDriver::Systemd => "systemd",
+        }
+    }
+
+    /// The global flag that tells a runtime of it; with cgroupfs none.
+    pub fn flag(self) -> Option<&'static str> {
+        (self == CgroupDriver::Systemd).then_some("--systemd-cgroup")
+    }
+
     /// The `cgroupsPath` that a container gets unless its test sets another; with cgroupfs none,
     /// for the id serves.
     pub(crate) fn default_path(self, id: &str, rootless: bool) -> Option<String> {

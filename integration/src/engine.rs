@@ -1,8 +1,9 @@
-//! What engines do around a runtime: they read its log, and they are the ones who reap a container's init.
+//! What engines do around a runtime: they hand it files, they read its log and its pid files, and they are the ones who
+//! reap a container's init.
 
-use crate::{DEADLINE, Runtime, wait_exit};
+use crate::{Bundle, DEADLINE, Runtime, wait_exit};
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,34 @@ fn is_rfc3339(time: &str) -> bool {
         .collect();
     form == "0000-00-00T00:00:00"
         && (time.ends_with('Z') || time[19..].contains('+') || time[19..].contains('-'))
+}
+
+impl Bundle {
+    /// `create --bundle DIR --pid-file FILE FLAGS ID`, which all engines have in this order.
+    pub fn create_words(&self, pid_file: &Path, flags: &[&str]) -> Vec<String> {
+        let dir = self.dir();
+        let paths = [dir.to_str().unwrap(), pid_file.to_str().unwrap()];
+        let words = ["create", "--bundle", paths[0], "--pid-file", paths[1]];
+        let words = words.iter().chain(flags).copied().chain([self.id()]);
+        words.map(str::to_string).collect()
+    }
+
+    /// A file for `exec --process`: the container's own process with other words.
+    pub fn process_file(&self, args: &[&str], terminal: bool) -> String {
+        let path = self.home().join("exec-process");
+        let mut process = self.config()["process"].clone();
+        process["args"] = json!(args);
+        process["terminal"] = json!(terminal);
+        fs::write(&path, process.to_string()).unwrap();
+        path.to_str().unwrap().to_string()
+    }
+}
+
+/// The pid in a pid file, as Go's strconv.Atoi takes it: digits and nothing else.
+#[track_caller]
+pub fn pid_in(file: &Path) -> i32 {
+    let text = fs::read_to_string(file).unwrap();
+    text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
 }
 
 /// Makes this process the parent of what its descendants leave behind, as conmon, the shim and

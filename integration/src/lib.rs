@@ -54,7 +54,7 @@ pub use config::{default_config, rootless_config};
 pub use container::Container;
 pub use dice::{Dice, rounds};
 pub use docker::Docker;
-pub use engine::{EngineLog, become_subreaper, parent_of, reap};
+pub use engine::{EngineLog, become_subreaper, parent_of, pid_in, reap};
 pub use engine_command::{Engine, Started};
 pub use host::{Snapshot, cgroup_dirs_named, mounts_under, processes_of};
 pub use host_mount::{HostMount, find_mount, has_attribute, has_option, mount_at};

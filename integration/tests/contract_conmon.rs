@@ -4,8 +4,8 @@
 //! them must find the same default. The same of conmon-rs, which names the root, twice, and has forms of its own.
 
 use integration::{
-    Bundle, Call, EngineLog, FdSocket, Runtime, Terminal, become_subreaper, differs, json,
-    parent_of, reap, until,
+    Bundle, Call, CgroupDriver, EngineLog, FdSocket, Runtime, Terminal, become_subreaper, differs,
+    json, needs, parent_of, pid_in, reap, until,
 };
 use std::fs::{self, File};
 use std::io::Write;
@@ -56,12 +56,12 @@ impl Conmon {
 
     #[track_caller]
     fn pid(&self) -> i32 {
-        let text = fs::read_to_string(self.pid_file()).unwrap();
-        text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
+        pid_in(&self.pid_file())
     }
 
     /// A call of conmon's: with the environment that Podman gave it, and its own pipes in that.
-    fn conmon(&self, global: &[&str], words: &[&str]) -> Call {
+    fn conmon<S: AsRef<str>>(&self, global: &[&str], words: &[S]) -> Call {
+        let words = words.iter().map(AsRef::as_ref);
         self.bundle
             .bare_call()
             .args(global)
@@ -75,17 +75,10 @@ impl Conmon {
     }
 
     fn create_call(&self, flags: &[&str]) -> Call {
-        let (dir, pid_file) = (self.bundle.dir(), self.pid_file());
-        let mut words = vec![
-            "create",
-            "--bundle",
-            dir.to_str().unwrap(),
-            "--pid-file",
-            pid_file.to_str().unwrap(),
-        ];
-        words.extend(flags);
-        words.push(self.id());
-        self.conmon(&[], &words)
+        // For create alone.
+        let global: Vec<&str> = CgroupDriver::get().flag().into_iter().collect();
+        let words = self.bundle.create_words(&self.pid_file(), flags);
+        self.conmon(&global, &words)
     }
 
     #[track_caller]
@@ -105,15 +98,6 @@ impl Conmon {
     fn quiet(&self, words: &[&str]) {
         let output = self.libpod(words).both_streams().run().ok();
         assert_eq!(output.stdout, "", "{words:?}");
-    }
-
-    fn process(&self, args: &[&str], terminal: bool) -> String {
-        let path = self.bundle.dir().join("exec-process");
-        let mut process = self.bundle.config()["process"].clone();
-        process["args"] = json!(args);
-        process["terminal"] = json!(terminal);
-        fs::write(&path, process.to_string()).unwrap();
-        path.to_str().unwrap().to_string()
     }
 
     fn exec_call(&self, process: &str, flags: &[&str]) -> Call {
@@ -137,8 +121,7 @@ impl Conmon {
 
     #[track_caller]
     fn exec_pid(&self) -> i32 {
-        let text = fs::read_to_string(self.exec_pid_file()).unwrap();
-        text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
+        pid_in(&self.exec_pid_file())
     }
 
     #[track_caller]
@@ -211,12 +194,16 @@ fn the_default_root_of_root() {
 
 #[test]
 fn a_container_of_an_ordinary_user() {
+    needs!(
+        CgroupDriver::get() == CgroupDriver::Cgroupfs,
+        "a cgroup driver that does not ask a session's systemd"
+    );
     let podman = Conmon::rootless();
     let pid = podman.create();
     let root = PathBuf::from(&podman.runtime_dir).join(Runtime::get().name());
     assert!(root.join(podman.id()).is_dir());
     podman.quiet(&["start", podman.id()]);
-    let process = podman.process(&["/bin/true"], false);
+    let process = podman.bundle.process_file(&["/bin/true"], false);
     podman.exec_call(&process, &[]).run().ok();
     assert_eq!(reap(podman.exec_pid()), 0);
     podman.quiet(&["kill", podman.id(), "9"]);
@@ -310,7 +297,9 @@ fn exec_with_its_streams_and_its_exit_code() {
     let podman = Conmon::new();
     let pid = podman.create();
     podman.quiet(&["start", podman.id()]);
-    let process = podman.process(&["/bin/sh", "-c", "cat; echo err >&2; exit 9"], false);
+    let process = podman
+        .bundle
+        .process_file(&["/bin/sh", "-c", "cat; echo err >&2; exit 9"], false);
     let output = podman.exec_call(&process, &[]).stdin("in\n").run().ok();
     assert_eq!(reap(podman.exec_pid()), 9);
     assert_eq!(fs::read_to_string(&output.out_path).unwrap(), "in\n");
@@ -325,13 +314,17 @@ fn exec_with_descriptors_and_a_terminal() {
     let pid = podman.create();
     podman.quiet(&["start", podman.id()]);
     let path = podman.bundle.home().join("io/passed");
-    let process = podman.process(&["/probe", "fd-write", "3", "from exec"], false);
+    let process = podman
+        .bundle
+        .process_file(&["/probe", "fd-write", "3", "from exec"], false);
     let exec = podman.exec_call(&process, &["--preserve-fds", "1"]);
     exec.fd(3, File::create(&path).unwrap()).run().ok();
     assert_eq!(reap(podman.exec_pid()), 0);
     assert_eq!(fs::read_to_string(&path).unwrap(), "from exec");
 
-    let process = podman.process(&["/bin/sh", "-c", "tty; exit 4"], true);
+    let process = podman
+        .bundle
+        .process_file(&["/bin/sh", "-c", "tty; exit 4"], true);
     let socket = FdSocket::bind(podman.bundle.home().join("console.sock"));
     let flags = ["--console-socket", socket.path().to_str().unwrap()];
     let exec = podman.exec_call(&process, &flags).spawn();
@@ -354,7 +347,7 @@ fn a_failed_exec_is_one_record_and_no_pid_file() {
     podman.quiet(&["start", podman.id()]);
     podman.bundle.write("file", "no program");
     for (program, code) in [("nosuch", 127), ("/file", 126)] {
-        let process = podman.process(&[program], false);
+        let process = podman.bundle.process_file(&[program], false);
         let _ = fs::remove_file(podman.log.path());
         let output = podman.exec_call(&process, &[]).run().fails();
         assert_eq!(output.stdout, "");
@@ -401,15 +394,7 @@ fn resources_come_in_a_file() {
 fn without_cgroups() {
     differs!(Runc, "has no such flag, and Podman does not ask it");
     let podman = Conmon::new();
-    let (dir, pid_file) = (podman.bundle.dir(), podman.pid_file());
-    let words = [
-        "create",
-        "--bundle",
-        dir.to_str().unwrap(),
-        "--pid-file",
-        pid_file.to_str().unwrap(),
-        podman.id(),
-    ];
+    let words = podman.bundle.create_words(&podman.pid_file(), &[]);
     podman
         .conmon(&["--cgroup-manager", "disabled"], &words)
         .run()
@@ -464,25 +449,20 @@ impl Rs {
     }
 
     fn call(&self, words: &[&str]) -> Call {
-        let call = self.bundle.bare_call().args([&self.root, &self.root]);
-        call.args(words)
+        let driver = CgroupDriver::get().flag();
+        let call = self.bundle.bare_call().arg(&self.root).args(driver);
+        call.arg(&self.root).args(driver).args(words)
     }
 
     /// Creates and starts a container, and gives its pid.
     #[track_caller]
     fn running(&self) -> i32 {
-        let (dir, pid_file) = (self.bundle.dir(), self.bundle.dir().join("pidfile"));
-        let create = self.call(&[
-            "create",
-            "--bundle",
-            dir.to_str().unwrap(),
-            "--pid-file",
-            pid_file.to_str().unwrap(),
-            self.bundle.id(),
-        ]);
-        create.run().ok();
+        let pid_file = self.bundle.dir().join("pidfile");
+        let words = self.bundle.create_words(&pid_file, &[]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.call(&words).run().ok();
         self.call(&["start", self.bundle.id()]).run().ok();
-        fs::read_to_string(pid_file).unwrap().parse().unwrap()
+        pid_in(&pid_file)
     }
 
     #[track_caller]
@@ -511,7 +491,7 @@ fn conmon_rs_gives_the_command_itself_to_exec() {
         "echo -d --tty; exit 8",
     ]);
     let output = exec.run().ok();
-    let exec_pid: i32 = fs::read_to_string(&file).unwrap().parse().unwrap();
+    let exec_pid = pid_in(&file);
     assert_eq!(reap(exec_pid), 8);
     assert_eq!(fs::read_to_string(&output.out_path).unwrap(), "-d --tty\n");
     rs.end(pid);

@@ -2,7 +2,8 @@
 //! XDG_RUNTIME_DIR in the environment. The words are those of `internal/oci/runtime_oci.go`.
 
 use integration::{
-    Bundle, Call, Terminal, become_subreaper, differs, json, parent_of, reap, until,
+    Bundle, Call, CgroupDriver, Terminal, become_subreaper, differs, json, parent_of, pid_in, reap,
+    until,
 };
 use std::fs;
 
@@ -19,19 +20,14 @@ impl Crio {
         };
         // A warning about these would be on stderr.
         crio.bundle.remove("/process/capabilities/ambient");
-        let dir = crio.bundle.dir();
-        let pid_file = dir.join("pidfile");
-        let create = crio.bundle.bare_call().bare_env().args([
-            &format!("--root={}", crio.bundle.root().display()),
-            "create",
-            "--bundle",
-            dir.to_str().unwrap(),
-            "--pid-file",
-            pid_file.to_str().unwrap(),
-            crio.id(),
-        ]);
-        create.run().ok();
-        let pid = fs::read_to_string(pid_file).unwrap().parse().unwrap();
+        let pid_file = crio.bundle.dir().join("pidfile");
+        let root = format!("--root={}", crio.bundle.root().display());
+        let create = crio.bundle.bare_call().bare_env();
+        // conmon's own flag comes before what it hands on.
+        let create = create.args(CgroupDriver::get().flag()).arg(root);
+        let words = crio.bundle.create_words(&pid_file, &[]);
+        create.args(words).run().ok();
+        let pid = pid_in(&pid_file);
         assert_eq!(parent_of(pid), std::process::id() as i32);
         (crio, pid)
     }
@@ -48,22 +44,14 @@ impl Crio {
 
     fn call(&self, words: &[&str]) -> Call {
         let call = self.bundle.bare_call().bare_env().arg("--root");
-        call.arg(self.bundle.root()).args(words)
+        let call = call.arg(self.bundle.root());
+        call.args(CgroupDriver::get().flag()).args(words)
     }
 
     #[track_caller]
     fn quiet(&self, words: &[&str]) {
         let output = self.call(words).both_streams().run().ok();
         assert_eq!(output.stdout, "", "{words:?}");
-    }
-
-    fn process(&self, args: &[&str], terminal: bool) -> String {
-        let path = self.bundle.home().join("exec-process");
-        let mut process = self.bundle.config()["process"].clone();
-        process["args"] = json!(args);
-        process["terminal"] = json!(terminal);
-        fs::write(&path, process.to_string()).unwrap();
-        path.to_str().unwrap().to_string()
     }
 
     #[track_caller]
@@ -125,12 +113,16 @@ fn a_signal_for_what_has_ended() {
 #[test]
 fn a_streamed_exec_is_in_the_foreground() {
     let (crio, pid) = Crio::started();
-    let process = crio.process(&["/bin/sh", "-c", "cat; echo err >&2; exit 9"], false);
+    let process = crio
+        .bundle
+        .process_file(&["/bin/sh", "-c", "cat; echo err >&2; exit 9"], false);
     let exec = crio.call(&["exec", "--process", &process, crio.id()]);
     let output = exec.stdin("in\n").run().exits(9);
     assert_eq!(output.stdout, "in\n");
     assert!(output.stderr.ends_with("err\n"), "{}", output.stderr);
-    let process = crio.process(&["/bin/sh", "-c", "kill -TERM $$"], false);
+    let process = crio
+        .bundle
+        .process_file(&["/bin/sh", "-c", "kill -TERM $$"], false);
     let exec = crio.call(&["exec", "--process", &process, crio.id()]);
     exec.run().exits(143);
     crio.end(pid);
@@ -140,7 +132,7 @@ fn a_streamed_exec_is_in_the_foreground() {
 fn a_streamed_exec_with_a_terminal_is_given_one() {
     let (crio, pid) = Crio::started();
     let script = "tty; read x; echo got-$x; exit 5";
-    let process = crio.process(&["/bin/sh", "-c", script], true);
+    let process = crio.bundle.process_file(&["/bin/sh", "-c", script], true);
     let mut terminal = Terminal::open();
     let exec = crio.call(&["exec", "--process", &process, crio.id()]);
     let exec = exec
@@ -157,7 +149,9 @@ fn a_streamed_exec_with_a_terminal_is_given_one() {
 #[test]
 fn an_exec_that_is_called_off_takes_nothing_along() {
     let (crio, pid) = Crio::started();
-    let process = crio.process(&["/probe", "sleep-forever"], false);
+    let process = crio
+        .bundle
+        .process_file(&["/probe", "sleep-forever"], false);
     let mut exec = crio
         .call(&["exec", "--process", &process, crio.id()])
         .spawn();

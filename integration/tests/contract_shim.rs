@@ -3,8 +3,8 @@
 //! The words of each call and what is read of the answer are those of go-runc 1.2 and of `cmd/containerd-shim-runc-v2`.
 
 use integration::{
-    Bundle, Call, Cgroup, EngineLog, FdSocket, Runtime, Terminal, become_subreaper, differs, json,
-    parent_of, reap, until,
+    Bundle, Call, Cgroup, CgroupDriver, EngineLog, FdSocket, Runtime, Terminal, become_subreaper,
+    differs, json, parent_of, pid_in, reap, until,
 };
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -30,14 +30,16 @@ impl Shim {
     }
 
     /// `RUNTIME --root ROOT --log FILE --log-format json WORDS`, with the shim's own environment.
-    fn call(&self, words: &[&str]) -> Call {
+    fn call<S: AsRef<str>>(&self, words: &[S]) -> Call {
         self.dress(self.bundle.bare_call(), words)
     }
 
-    fn dress(&self, call: Call, words: &[&str]) -> Call {
+    fn dress<S: AsRef<str>>(&self, call: Call, words: &[S]) -> Call {
+        let words = words.iter().map(AsRef::as_ref);
         call.arg("--root")
             .arg(self.bundle.root())
             .args(["--log", self.log.path(), "--log-format", "json"])
+            .args(CgroupDriver::get().flag())
             .args(words)
             .env("MAX_SHIM_VERSION", "2")
             .env("TTRPC_ADDRESS", "/run/containerd/containerd.sock.ttrpc")
@@ -57,25 +59,30 @@ impl Shim {
         self.bundle.dir().join("init.pid")
     }
 
-    fn create_call(&self) -> Call {
-        let (dir, pid_file) = (self.bundle.dir(), self.pid_file());
-        let words = [
-            "create",
-            "--bundle",
-            dir.to_str().unwrap(),
-            "--pid-file",
-            pid_file.to_str().unwrap(),
-            self.id(),
-        ];
-        self.call(&words)
+    fn create_call(&self, flags: &[&str]) -> Call {
+        self.call(&self.bundle.create_words(&self.pid_file(), flags))
+    }
+
+    /// `exec --process FILE FLAGS --detach --pid-file FILE ID`
+    fn exec_words(&self, process: &str, flags: &[&str]) -> Vec<String> {
+        let pid_file = self.exec_pid_file();
+        let pid_file = pid_file.to_str().unwrap();
+        let begin = ["exec", "--process", process];
+        let end = ["--detach", "--pid-file", pid_file, self.id()];
+        let words = begin.iter().chain(flags).chain(&end);
+        words.map(ToString::to_string).collect()
+    }
+
+    fn exec_pid_file(&self) -> PathBuf {
+        self.bundle.dir().join("exec.pid")
     }
 
     /// Creates the container, and gives the pid that the file has.
     #[track_caller]
     fn create(&self) -> i32 {
-        let output = self.create_call().run().ok();
+        let output = self.create_call(&[]).run().ok();
         assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
-        number(&self.pid_file())
+        pid_in(&self.pid_file())
     }
 
     #[track_caller]
@@ -101,16 +108,6 @@ impl Shim {
         assert_eq!(self.bundle.leftovers(), Vec::<String>::new());
     }
 
-    /// A file with this process, as `exec --process` reads it.
-    fn process(&self, args: &[&str], terminal: bool) -> String {
-        let path = self.bundle.home().join("runc-process");
-        let mut process = self.bundle.config()["process"].clone();
-        process["args"] = json!(args);
-        process["terminal"] = json!(terminal);
-        fs::write(&path, process.to_string()).unwrap();
-        path.to_str().unwrap().to_string()
-    }
-
     /// What the call fails with: the exit code, stderr (without the newline) and the log have one text.
     #[track_caller]
     fn error(&self, code: i32, words: &[&str]) -> String {
@@ -125,13 +122,6 @@ impl Shim {
         assert_eq!(output.stderr.trim(), text, "{}", output.describe());
         text
     }
-}
-
-/// As Go's strconv.Atoi: digits and nothing else.
-#[track_caller]
-fn number(file: &std::path::Path) -> i32 {
-    let text = fs::read_to_string(file).unwrap();
-    text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
 }
 
 /// runc's text with the name of the runtime in runc's place.
@@ -170,7 +160,7 @@ fn the_runtimes_streams_are_the_containers() {
     let shim = Shim::new();
     shim.bundle
         .args(&["/bin/sh", "-c", "cat; echo out; echo err >&2; exit 7"]);
-    let create = shim.create_call().stdin("in\n").spawn();
+    let create = shim.create_call(&[]).stdin("in\n").spawn();
     let pid = until("the pid file", || {
         fs::read_to_string(shim.pid_file()).ok()?.parse().ok()
     });
@@ -193,21 +183,11 @@ fn a_terminal_comes_by_the_console_socket() {
     shim.bundle.args(&["/bin/sh", "-c", "tty; exit 3"]);
     // go-runc's own place for it: a directory made for it in XDG_RUNTIME_DIR or in TMPDIR.
     let socket = FdSocket::bind(shim.bundle.home().join("pty.sock"));
-    let (dir, pid_file) = (shim.bundle.dir(), shim.pid_file());
-    let create = shim.call(&[
-        "create",
-        "--bundle",
-        dir.to_str().unwrap(),
-        "--pid-file",
-        pid_file.to_str().unwrap(),
-        "--console-socket",
-        socket.path().to_str().unwrap(),
-        shim.id(),
-    ]);
-    let create = create.spawn();
+    let flags = ["--console-socket", socket.path().to_str().unwrap()];
+    let create = shim.create_call(&flags).spawn();
     let (master, _) = socket.receive();
     create.wait().ok();
-    let pid = number(&pid_file);
+    let pid = pid_in(&shim.pid_file());
     let mut terminal = Terminal::from(master);
     shim.quiet(&["start", shim.id()]);
     terminal.read_until("/dev/pts/0");
@@ -218,26 +198,16 @@ fn a_terminal_comes_by_the_console_socket() {
 #[test]
 fn the_flags_of_create_in_their_order() {
     let shim = Shim::new();
-    let (dir, pid_file) = (shim.bundle.dir(), shim.pid_file());
-    let words = [
-        "create",
-        "--bundle",
-        dir.to_str().unwrap(),
-        "--pid-file",
-        pid_file.to_str().unwrap(),
-        "--no-pivot",
-        "--no-new-keyring",
-        shim.id(),
-    ];
-    shim.quiet(&words);
-    shim.end(number(&pid_file));
+    let create = shim.create_call(&["--no-pivot", "--no-new-keyring"]);
+    assert_eq!(create.both_streams().run().ok().stdout, "");
+    shim.end(pid_in(&shim.pid_file()));
 }
 
 #[test]
 fn every_command_on_an_unknown_container() {
     differs!(Crun, "has words of its own");
     let shim = Shim::new();
-    let process = shim.process(&["/bin/true"], false);
+    let process = shim.bundle.process_file(&["/bin/true"], false);
     for words in [
         &["state", "x"][..],
         &["start", "x"],
@@ -315,7 +285,7 @@ fn errors_of_create_are_told_and_leave_nothing() {
         ("/etc", "exec: \"/etc\": is a directory"),
     ] {
         shim.bundle.args(&[args]);
-        let error = shim.error_of(1, shim.create_call());
+        let error = shim.error_of(1, shim.create_call(&[]));
         let prefix = named("runc create failed: unable to start container process: ");
         // Some versions say where it was, some leave "stat" out.
         let error = error.replace("error during container init: ", "");
@@ -363,7 +333,7 @@ fn errors_by_the_containers_state() {
     differs!(Crun, "has words of its own");
     let shim = Shim::new();
     let id = shim.id();
-    let process = shim.process(&["/bin/true"], false);
+    let process = shim.bundle.process_file(&["/bin/true"], false);
     let exec = ["exec", "--process", process.as_str(), "--detach", id];
     let pid = shim.create_and_start();
     assert_eq!(
@@ -422,20 +392,12 @@ fn a_zombie_is_a_stopped_container() {
 fn exec_detached_with_a_pid_file() {
     let shim = Shim::new();
     let pid = shim.create_and_start();
-    let process = shim.process(&["/bin/sh", "-c", "echo here; exit 5"], false);
-    let pid_file = shim.bundle.dir().join("exec1.pid");
-    let words = [
-        "exec",
-        "--process",
-        &process,
-        "--detach",
-        "--pid-file",
-        pid_file.to_str().unwrap(),
-        shim.id(),
-    ];
-    let output = shim.call(&words).run().ok();
+    let process = shim
+        .bundle
+        .process_file(&["/bin/sh", "-c", "echo here; exit 5"], false);
+    let output = shim.call(&shim.exec_words(&process, &[])).run().ok();
     // The process is the shim's child now.
-    assert_eq!(reap(number(&pid_file)), 5);
+    assert_eq!(reap(pid_in(&shim.exec_pid_file())), 5);
     assert_eq!(fs::read_to_string(&output.out_path).unwrap(), "here\n");
     shim.end(pid);
 }
@@ -444,26 +406,17 @@ fn exec_detached_with_a_pid_file() {
 fn exec_with_a_terminal() {
     let shim = Shim::new();
     let pid = shim.create_and_start();
-    let process = shim.process(&["/bin/sh", "-c", "tty; exit 4"], true);
-    let pid_file = shim.bundle.dir().join("exec2.pid");
+    let process = shim
+        .bundle
+        .process_file(&["/bin/sh", "-c", "tty; exit 4"], true);
     let socket = FdSocket::bind(shim.bundle.home().join("pty.sock"));
-    let words = [
-        "exec",
-        "--process",
-        &process,
-        "--console-socket",
-        socket.path().to_str().unwrap(),
-        "--detach",
-        "--pid-file",
-        pid_file.to_str().unwrap(),
-        shim.id(),
-    ];
-    let exec = shim.call(&words).spawn();
+    let flags = ["--console-socket", socket.path().to_str().unwrap()];
+    let exec = shim.call(&shim.exec_words(&process, &flags)).spawn();
     let (master, _) = socket.receive();
     exec.wait().ok();
     let mut terminal = Terminal::from(master);
     terminal.read_until("/dev/pts/");
-    assert_eq!(reap(number(&pid_file)), 4);
+    assert_eq!(reap(pid_in(&shim.exec_pid_file())), 4);
     shim.end(pid);
 }
 
@@ -472,22 +425,13 @@ fn a_failed_exec_is_told_and_leaves_no_pid_file() {
     differs!(Crun, "has words of its own");
     let shim = Shim::new();
     let pid = shim.create_and_start();
-    let process = shim.process(&["nosuch"], false);
-    let pid_file = shim.bundle.dir().join("exec3.pid");
-    let words = [
-        "exec",
-        "--process",
-        &process,
-        "--detach",
-        "--pid-file",
-        pid_file.to_str().unwrap(),
-        shim.id(),
-    ];
+    let process = shim.bundle.process_file(&["nosuch"], false);
+    let exec = shim.call(&shim.exec_words(&process, &[]));
     assert_eq!(
-        shim.error(255, &words),
+        shim.error_of(255, exec),
         "exec failed: unable to start container process: exec: \"nosuch\": executable file not found in $PATH"
     );
-    assert!(!pid_file.exists());
+    assert!(!shim.exec_pid_file().exists());
     shim.end(pid);
 }
 
@@ -495,7 +439,9 @@ fn a_failed_exec_is_told_and_leaves_no_pid_file() {
 fn exec_in_the_foreground_passes_the_exit_code_on() {
     let shim = Shim::new();
     let pid = shim.create_and_start();
-    let process = shim.process(&["/bin/sh", "-c", "echo here; exit 6"], false);
+    let process = shim
+        .bundle
+        .process_file(&["/bin/sh", "-c", "echo here; exit 6"], false);
     let output = shim.call(&["exec", "--process", &process, shim.id()]);
     let output = output.run().exits(6);
     assert_eq!(output.stdout, "here\n");
@@ -565,23 +511,16 @@ fn the_runtime_is_run_by_descriptor() {
     // Newer versions of go-runc open the binary once, and run /proc/self/fd/N.
     let shim = Shim::new();
     shim.bundle.args(&["/probe", "listen-fds"]);
-    let (dir, pid_file) = (shim.bundle.dir(), shim.pid_file());
-    let by_fd = |words: &[&str]| {
+    let by_fd = |words: &[String]| {
         let call = Call::of("/proc/self/fd/3", &shim.bundle.home().join("io"));
         let program = File::open(Runtime::get().path()).unwrap();
         shim.dress(call, words).fd(3, program)
     };
-    let words = [
-        "create",
-        "--bundle",
-        dir.to_str().unwrap(),
-        "--pid-file",
-        pid_file.to_str().unwrap(),
-        shim.id(),
-    ];
+    let words = shim.bundle.create_words(&shim.pid_file(), &[]);
     let output = by_fd(&words).run().ok();
-    let pid = number(&pid_file);
-    by_fd(&["start", shim.id()]).run().ok();
+    let pid = pid_in(&shim.pid_file());
+    let id = || shim.id().to_string();
+    by_fd(&["start".into(), id()]).run().ok();
     assert_eq!(reap(pid), 0);
     // The descriptor of the binary does not get into the container.
     let seen = fs::read_to_string(&output.out_path).unwrap();
@@ -592,5 +531,5 @@ fn the_runtime_is_run_by_descriptor() {
         other => panic!("{other}"),
     };
     assert!(fds.iter().all(|fd| *fd < 3), "{seen}");
-    by_fd(&["delete", shim.id()]).run().ok();
+    by_fd(&["delete".into(), id()]).run().ok();
 }
