@@ -1,8 +1,8 @@
 //! Docker: a dockerd whose default runtime is the one under test.
 
 use crate::{
-    Call, Engine, Runtime, engine_call, engine_daemon, engine_dir, image_tar, until,
-    wait_nothing_left,
+    Call, CgroupDriver, Engine, Runtime, engine_call, engine_daemon, engine_dir, has_controller,
+    image_tar, until, wait_nothing_left,
 };
 use std::fs;
 use std::sync::OnceLock;
@@ -47,11 +47,18 @@ impl Engine for Docker {
 fn start() {
     let dir = engine_dir();
     let at = dir.display();
+    // Emulated, a bridge and its firewall take their time, and tests there have no word on networks.
+    let network = match has_controller("pids") {
+        true => r#""bridge": "none", "iptables": false, "ip6tables": false,"#,
+        false => "",
+    };
     let config = format!(
         r#"{{"runtimes": {{"under-test": {{"path": "{}"}}}}, "default-runtime": "under-test",
+        "exec-opts": ["native.cgroupdriver={}"], {network}
         "data-root": "{at}/data", "exec-root": "{at}/exec", "pidfile": "{at}/pid",
         "hosts": ["unix://{at}/docker.sock"], "storage-driver": "vfs"}}"#,
-        Runtime::get().path().display()
+        Runtime::get().path().display(),
+        CgroupDriver::get().name()
     );
     let file = dir.join("daemon.json");
     fs::write(&file, config).unwrap();

@@ -1,9 +1,9 @@
 //! The engines of this machine with the runtime under test below them: what `tests/engine_*.rs` share.
 //!
 //! An engine is started, and its image made, once for all tests of a file. The test environment
-//! (`hack/env`) has no controllers and may not raise limits, so the engines are told not to ask.
+//! (`hack/env`) has no controllers and may not raise limits, so the engines are told not to ask there.
 
-use crate::{Call, Runtime, cgroup_dirs_named, until};
+use crate::{Call, CgroupDriver, Runtime, cgroup_dirs_named, has_controller, until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -85,15 +85,21 @@ pub fn image_tar() -> &'static Path {
     })
 }
 
-/// A containers.conf for Podman and Buildah: the runtime under test under the name `under-test`.
+/// A containers.conf for Podman and Buildah: the runtime under test under the name `under-test`, and
+/// the cgroup driver of this test run.
 pub fn containers_conf() -> &'static Path {
     static CONF: OnceLock<PathBuf> = OnceLock::new();
     CONF.get_or_init(|| {
         let path = engine_dir().join("containers.conf");
         let runtime = Runtime::get().path().display();
+        let driver = CgroupDriver::get().name();
+        let pids = match has_controller("pids") {
+            true => "",
+            false => "pids_limit = 0\n",
+        };
         let text = format!(
-            "[containers]\npids_limit = 0\ndefault_ulimits = [\"nofile=1024:4096\", \"nproc=4096:4096\"]\n\
-             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+            "[containers]\n{pids}default_ulimits = [\"nofile=1024:4096\", \"nproc=4096:4096\"]\n\
+             [engine]\ncgroup_manager = \"{driver}\"\nevents_logger = \"file\"\n\
              runtime = \"under-test\"\nruntime_supports_json = [\"under-test\"]\n\
              runtime_supports_nocgroup = [\"under-test\"]\nruntime_supports_nocgroups = [\"under-test\"]\n\
              [engine.runtimes]\nunder-test = [\"{runtime}\"]\n"
