@@ -82,12 +82,5 @@ status=0
 cat "$out"
 [ -z "${ONLY_PRINT:-}" ] || exit "$status"
 
-# Between the markers, and nothing else of the file.
-awk -v results="$out" '
-    /^<!-- results end -->$/ { inside = 0 }
-    !inside { print }
-    /^<!-- results -->$/ { inside = 1; print ""; while ((getline line < results) > 0) print line; print "" }
-' "$here/README.md" >"$here/README.md.new"
-mv "$here/README.md.new" "$here/README.md"
-say "the results are in integration/bench/README.md"
+"$here/put-results" results "$out"
 exit "$status"
