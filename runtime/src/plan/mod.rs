@@ -98,8 +98,8 @@ impl Plan {
             uts: namespaces.has(kind::UTS),
             user: own_user_namespace,
         };
-        let cgroup_namespace = namespaces.has(kind::CGROUP);
-        let mounts = Mounts::plan(spec, options.bundle, &mappings, cgroup_namespace)?;
+        let own_cgroups = namespaces.has(kind::CGROUP) || own_user_namespace;
+        let mounts = Mounts::plan(spec, options.bundle, &mappings, own_cgroups)?;
         let devices = Devices::plan(Some(linux), own_user_namespace || host.rootless)?;
         let host_uid = |id| match own_user_namespace {
             true => mappings.host_uid(id),
@@ -120,7 +120,7 @@ impl Plan {
             devices: (!mounts.binds_dev()).then_some(devices),
             mounts,
             device_rules: DeviceRules::plan(linux)?,
-            protected_paths: ProtectedPaths::plan(Some(linux)),
+            protected_paths: ProtectedPaths::plan(spec),
             sysctl: Sysctl::plan(linux.sysctl().as_ref(), view)?,
             personality: Personality::plan(linux.personality().as_ref()),
             memory_policy: MemoryPolicy::plan(linux.memory_policy().as_ref())?,

@@ -1,37 +1,46 @@
 //! linux.maskedPaths and linux.readonlyPaths.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
 use crate::setup::rootfs::Rootfs;
 use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, MountAttr, attr};
+use crate::sys::procfs::PROC_SUPER_MAGIC;
 
 /// Both lists.
 #[derive(Debug, Default)]
 pub(crate) struct ProtectedPaths {
     masked: Vec<PathBuf>,
     readonly: Vec<PathBuf>,
+    /// The config mounts a procfs at /proc: then what is protected there is of that, or there is no container.
+    of_procfs: bool,
 }
 
 impl ProtectedPaths {
     /// A relative path is one below the root.
-    pub(crate) fn plan(linux: Option<&spec::Linux>) -> ProtectedPaths {
+    pub(crate) fn plan(spec: &spec::Spec) -> ProtectedPaths {
+        let linux = spec.linux().as_ref();
         let list =
             |paths: Option<&Vec<String>>| paths.into_iter().flatten().map(PathBuf::from).collect();
+        let is_procfs = |mount: &spec::Mount| {
+            mount.typ().as_deref() == Some("proc") && mount.destination() == Path::new("/proc")
+        };
         ProtectedPaths {
             masked: list(linux.and_then(|linux| linux.masked_paths().as_ref())),
             readonly: list(linux.and_then(|linux| linux.readonly_paths().as_ref())),
+            of_procfs: spec.mounts().iter().flatten().any(is_procfs),
         }
     }
 
     /// Read-only first, so that a masked path below one stays masked. What is not there needs no protection.
     pub(crate) fn apply(&self, rootfs: &Rootfs) -> Result<()> {
+        let mut procfs = None;
         for path in &self.readonly {
             let words = || format!("making {} read-only", path.display());
-            let Some(place) = rootfs.find(path).context(words)? else {
+            let Some(place) = self.find(path, rootfs, &mut procfs).context(words)? else {
                 continue;
             };
             make_readonly(&place).context(words)?;
@@ -39,13 +48,52 @@ impl ProtectedPaths {
         let mut masks = Masks::default();
         for path in &self.masked {
             let words = || format!("masking {}", path.display());
-            let Some(place) = rootfs.find(path).context(words)? else {
+            let Some(place) = self.find(path, rootfs, &mut procfs).context(words)? else {
                 continue;
             };
             masks.cover(place).context(words)?;
         }
         Ok(())
     }
+
+    /// What is at a path of the container. Since the mounts were made, somebody who shares the root filesystem may have
+    /// put something else at /proc: that would be protected, and the procfs would not (CVE-2025-52881).
+    fn find(
+        &self,
+        path: &Path,
+        rootfs: &Rootfs,
+        procfs: &mut Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
+        let Some(inside) = inside_proc(path).filter(|_| self.of_procfs) else {
+            return rootfs.find(path);
+        };
+        let procfs = match procfs {
+            Some(procfs) => procfs,
+            None => procfs.insert(open_procfs(rootfs)?),
+        };
+        match fs::open_beneath(procfs, inside, OFlags::PATH) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(error) if fs::is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The rest of a path that plainly is one below /proc.
+fn inside_proc(path: &Path) -> Option<&Path> {
+    let inside = path.strip_prefix("/proc").ok()?;
+    let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+    (plain && !inside.as_os_str().is_empty()).then_some(inside)
+}
+
+fn open_procfs(rootfs: &Rootfs) -> Result<OwnedFd> {
+    let procfs = rootfs.open("proc", OFlags::PATH)?;
+    if fs::file_system(&procfs)? != PROC_SUPER_MAGIC {
+        return Err(Error::config(
+            "/proc is no longer the procfs that was mounted there: something has replaced it",
+        ));
+    }
+    Ok(procfs)
 }
 
 fn make_readonly(place: &OwnedFd) -> Result<()> {

@@ -12,7 +12,7 @@ use super::fs::{self, OFlags};
 use crate::error::{Context, Error, ErrorKind, Result};
 
 /// PROC_SUPER_MAGIC of linux/magic.h.
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+pub(crate) const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// The inode number of a procfs's root (PROC_ROOT_INO).
 const PROC_ROOT_INO: u64 = 1;
 

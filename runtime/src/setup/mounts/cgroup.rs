@@ -10,34 +10,38 @@ use crate::error::{Context, Result};
 use crate::setup::rootfs::Rootfs;
 use crate::sys::mount::{self, FsContext, attr};
 
-/// With a cgroup namespace: a cgroup2 of its own view. Without: the host's by a bind mount, where the paths of
+/// `own`, with a cgroup namespace: a cgroup2 of its own view. `own` without one, in a user namespace: its own cgroup by a
+/// bind mount, for root there may well own others (CVE-2023-25809). Else the host's by a bind mount, where the paths of
 /// /proc/PID/cgroup lead; a fresh mount from the first namespace would reset the host's mount options (cgroups(7)).
 pub(super) fn apply(
     m: &Mount,
     rootfs: &Rootfs,
     view: &CgroupView,
-    own_namespace: bool,
+    own: bool,
 ) -> Result<OwnedFd> {
     let place = rootfs.directory(&m.destination)?;
     check_not_in_procfs(m, &place)?;
     let attributes = m.options.attributes.set;
-    if own_namespace {
+    if own {
         match fresh(m, attributes) {
             Ok(tree) => {
                 mount::move_mount(&tree, place)?;
                 return Ok(tree);
             }
-            // A user namespace may not mount cgroup2 where the host's is not fully visible: bind, as runc does.
             Err(error) if !matches!(error.errno(), Some(Errno::PERM | Errno::BUSY)) => {
                 return Err(error);
             }
+            // Not in a user namespace without a cgroup namespace, nor where the host's is not fully visible: bind, as
+            // runc does.
             Err(error) => crate::log::debug(format_args!("binding instead: {error}")),
         }
     }
     let tree = match &view.path {
         Some(path) => {
-            let own = path.strip_prefix("/").unwrap_or(path);
-            let below = if own_namespace { own } else { Path::new("") };
+            let below = match own {
+                true => path.strip_prefix("/").unwrap_or(path),
+                false => Path::new(""),
+            };
             mount::clone_tree(rustix::fs::CWD, view.mount.join(below), true)
                 .context(|| "binding the host's cgroups")?
         }

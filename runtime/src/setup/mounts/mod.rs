@@ -18,7 +18,7 @@ use crate::setup::rootfs::Rootfs;
 use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, MountAttr, attr};
-use crate::sys::procfs::Procfs;
+use crate::sys::procfs::{PROC_SUPER_MAGIC, Procfs};
 
 /// One entry of `mounts` in kernel terms.
 #[derive(Debug)]
@@ -36,20 +36,21 @@ struct Mount {
 pub(crate) struct Mounts {
     list: Vec<Mount>,
     label: Option<MountLabel>,
-    /// For a mount of type `cgroup`.
-    cgroup_namespace: bool,
+    /// A mount of type `cgroup` shows the container's own cgroup, not the host's.
+    own_cgroups: bool,
 }
 
 /// What the parent has opened for the entries of the list, where the child could not.
 pub(crate) type Opened = Vec<Option<OwnedFd>>;
 
 impl Mounts {
-    /// `container` are the maps of the container's own user namespace, for plain `idmap`.
+    /// `container` are the maps of the container's own user namespace, for plain `idmap`; with `own_cgroups` it sees
+    /// no cgroups but its own.
     pub(crate) fn plan(
         spec: &spec::Spec,
         bundle: &Path,
         container: &IdMappings,
-        cgroup_namespace: bool,
+        own_cgroups: bool,
     ) -> Result<Mounts> {
         let mut list = Vec::new();
         for (index, entry) in spec.mounts().iter().flatten().enumerate() {
@@ -65,7 +66,7 @@ impl Mounts {
         Ok(Mounts {
             list,
             label,
-            cgroup_namespace,
+            own_cgroups,
         })
     }
 
@@ -144,7 +145,7 @@ impl Mounts {
         } else if m.options.bind {
             bind::apply(m, rootfs, outside)?
         } else if m.fstype == "cgroup" || m.fstype == "cgroup2" {
-            cgroup::apply(m, rootfs, &cgroup()?, self.cgroup_namespace)?
+            cgroup::apply(m, rootfs, &cgroup()?, self.own_cgroups)?
         } else {
             filesystem::apply(m, rootfs, self.label.as_ref(), finish)?
         };
@@ -300,7 +301,6 @@ fn check_inside_proc(m: &Mount) -> Result<()> {
 
 /// The same for a place that only turned out to be inside a procfs when links on the way were followed.
 fn check_not_in_procfs(m: &Mount, place: &OwnedFd) -> Result<()> {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
     if m.destination.starts_with("/proc")
         || m.fstype == "proc"
         || fs::file_system(place)? != PROC_SUPER_MAGIC
