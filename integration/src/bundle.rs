@@ -1,7 +1,8 @@
 //! A bundle: root filesystem, config.json, and a state root, in a directory of the test's own.
 
 use crate::{
-    Call, CgroupDriver, Container, Output, default_config, host, rootfs, rootless_config, wait_exit,
+    Call, CgroupDriver, Container, Output, Runtime, default_config, host, rootfs, rootless_config,
+    wait_exit,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -20,6 +21,7 @@ pub struct Bundle {
     id: String,
     config: Mutex<Value>,
     user: Option<(u32, u32)>,
+    runtime: &'static Runtime,
 }
 
 impl Bundle {
@@ -33,6 +35,17 @@ impl Bundle {
         let bundle = Bundle::make(rootless_config(uid, gid), Some((uid, gid)));
         bundle.chown_rootfs(uid, gid);
         bundle
+    }
+
+    /// The same with its containers made by this runtime instead of the one under test.
+    pub fn by(mut self, runtime: &'static Runtime) -> Bundle {
+        self.runtime = runtime;
+        self
+    }
+
+    /// The runtime that makes its containers.
+    pub fn runtime(&self) -> &'static Runtime {
+        self.runtime
     }
 
     fn make(config: Value, user: Option<(u32, u32)>) -> Bundle {
@@ -60,6 +73,7 @@ impl Bundle {
             id,
             config: Mutex::new(config),
             user,
+            runtime: Runtime::get(),
         };
         match CgroupDriver::get().default_path(&bundle.id, user.is_some()) {
             Some(path) => bundle.set("/linux/cgroupsPath", json!(path)),
@@ -122,7 +136,7 @@ impl Bundle {
 
     /// A call of the runtime with no flags at all, as this bundle's user.
     pub fn bare_call(&self) -> Call {
-        let call = Call::new(&self.home.join("io"));
+        let call = Call::of(self.runtime.path(), &self.home.join("io"));
         match self.user {
             Some((uid, gid)) => call.as_user(uid, gid),
             None => call,
@@ -241,7 +255,7 @@ impl Bundle {
         let processes = processes.map(|p| format!("process {p}"));
         let mounts = host::mounts_under(&self.home).into_iter();
         let mounts = mounts.map(|m| format!("mount {}", m.display()));
-        let cgroups = host::cgroups_left(&self.id).into_iter();
+        let cgroups = host::cgroups_left(&self.id, self.runtime.kind()).into_iter();
         let cgroups = cgroups.map(|c| format!("cgroup {}", c.display()));
         let states = self.state_ids().into_iter().map(|id| format!("state {id}"));
         processes

@@ -1,9 +1,7 @@
 //! One container of a bundle.
 
 use crate::host::cgroups_left;
-use crate::{
-    Bundle, Call, Cgroup, Kind, Output, Running, Runtime, cgroup_dirs_named, until, wait_exit,
-};
+use crate::{Bundle, Call, Cgroup, Kind, Output, Running, cgroup_dirs_named, until, wait_exit};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -164,7 +162,7 @@ impl<'b> Container<'b> {
         if let Some(pid @ 1..) = state["pid"].as_i64() {
             let ended = wait_exit(pid as i32, crate::DEADLINE);
             assert!(ended, "container {} does not end", self.id);
-            if Runtime::get().kind() != Kind::Vzrun {
+            if self.bundle.runtime().kind() != Kind::Vzrun {
                 let proc = PathBuf::from(format!("/proc/{pid}"));
                 until("the init to be reaped", || (!proc.exists()).then_some(()));
                 until("its cgroup to be empty", || {
@@ -220,7 +218,7 @@ impl<'b> Container<'b> {
         if self.state_dir().exists() {
             left.push(format!("state {}", self.state_dir().display()));
         }
-        for dir in cgroups_left(&self.id) {
+        for dir in cgroups_left(&self.id, self.bundle.runtime().kind()) {
             let pids = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
             left.push(format!("cgroup {} with processes {pids:?}", dir.display()));
         }

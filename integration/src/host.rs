@@ -1,6 +1,6 @@
 //! What there is on the host: to see that nothing is left behind.
 
-use crate::{Kind, Runtime};
+use crate::Kind;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,9 +62,9 @@ pub fn cgroup_dirs_named(name: &str) -> Vec<PathBuf> {
 
 /// The cgroup directories of this name that a runtime left behind. The originals give up on one that
 /// the kernel calls busy for a moment after its last process has gone; that is done for them.
-pub(crate) fn cgroups_left(name: &str) -> Vec<PathBuf> {
+pub(crate) fn cgroups_left(name: &str, runtime: Kind) -> Vec<PathBuf> {
     let mut dirs = cgroup_dirs_named(name);
-    if Runtime::get().kind() != Kind::Vzrun {
+    if runtime != Kind::Vzrun {
         let used = |dir: &Path| {
             fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty())
         };

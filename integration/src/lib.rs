@@ -23,6 +23,7 @@
 //! Inside the container runs `/probe`, a static program of this package that prints what it sees as
 //! JSON (`src/bin/probe/`), or one of busybox's applets.
 
+mod attack;
 mod bundle;
 mod call;
 mod cgroup;
@@ -47,6 +48,9 @@ mod terminal;
 mod tracer;
 mod wait;
 
+pub use attack::{
+    CRUN_12, CRUN_13, CRUN_SID, RUNC_12, RUNC_13, attack, attack_proved_by, naive_exec,
+};
 pub use bundle::{Bundle, probe_report, probe_report_of};
 pub use call::{Call, Running};
 pub use cgroup::{Cgroup, CgroupDriver, has_controller};

@@ -82,7 +82,9 @@ impl ProtectedPaths {
 /// The rest of a path that plainly is one below /proc.
 fn inside_proc(path: &Path) -> Option<&Path> {
     let inside = path.strip_prefix("/proc").ok()?;
-    let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+    let plain = inside
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     (plain && !inside.as_os_str().is_empty()).then_some(inside)
 }
 

@@ -14,6 +14,7 @@
 //! `probe subreaper PROGRAM ARGS...`  runs it, prints "ready", and never reaps what becomes its child
 //! `probe hold KIND`                  has a thing of the kernel, and tells at each USR1 if it still has it; see `hold.rs`
 //! `probe echo-tcp PORT`              sends back what comes over TCP to 127.0.0.1
+//! `probe prey`                       takes what it can get of processes that join the container; see `prey.rs`
 //! `probe allocate MIB`               fills so much memory, and ends
 //! `probe spin`                       keeps a CPU busy for ever
 //! `probe fork N`                     tries to have N children at once, prints how many it has got
@@ -39,6 +40,7 @@ mod hold;
 mod kernel;
 mod load;
 mod names;
+mod prey;
 mod processes;
 mod report;
 mod system;
@@ -85,6 +87,7 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["subreaper", program, args @ ..] => processes::subreaper(program, args)?,
         ["echo-tcp", port] => hold::echo(port)?,
         ["hold", kind] => hold::hold(kind)?,
+        ["prey"] => say(&prey::prey()),
         ["allocate", mib] => load::allocate(mib.parse()?),
         ["spin"] => load::spin(),
         ["fork", count] => println!("{}", load::fork(program, count.parse()?)),

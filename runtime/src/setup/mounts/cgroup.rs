@@ -13,12 +13,7 @@ use crate::sys::mount::{self, FsContext, attr};
 /// `own`, with a cgroup namespace: a cgroup2 of its own view. `own` without one, in a user namespace: its own cgroup by a
 /// bind mount, for root there may well own others (CVE-2023-25809). Else the host's by a bind mount, where the paths of
 /// /proc/PID/cgroup lead; a fresh mount from the first namespace would reset the host's mount options (cgroups(7)).
-pub(super) fn apply(
-    m: &Mount,
-    rootfs: &Rootfs,
-    view: &CgroupView,
-    own: bool,
-) -> Result<OwnedFd> {
+pub(super) fn apply(m: &Mount, rootfs: &Rootfs, view: &CgroupView, own: bool) -> Result<OwnedFd> {
     let place = rootfs.directory(&m.destination)?;
     check_not_in_procfs(m, &place)?;
     let attributes = m.options.attributes.set;
