@@ -1,5 +1,6 @@
 //! What goes to stdout.
 
+use std::fmt::Display;
 use std::io::{ErrorKind as IoKind, Write};
 use std::path::Path;
 
@@ -47,26 +48,54 @@ pub(crate) fn io_error(call: &str, path: &Path, error: &std::io::Error) -> Error
     Error::new(kind, format!("{call} {}: {text}", path.display()))
 }
 
-/// Columns as wide as Go's tabwriter makes them for runc: at least 12, at least 3 between two.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let length = |text: &String| text.chars().count();
-    let widths: Vec<usize> = (0..columns)
-        .map(|n| rows.iter().filter_map(|row| row.get(n)).map(length).max())
-        .map(|longest| (longest.unwrap_or_default() + 3).max(12))
-        .collect();
-    let mut out = String::new();
-    for row in rows {
-        for (n, cell) in row.iter().enumerate() {
+/// A table with columns as wide as Go's tabwriter makes them for runc: at least 12, at least 3 between two. The cells
+/// stand in one text, so that a thousand rows are not six thousand allocations.
+pub(crate) struct Table<const N: usize> {
+    cells: String,
+    /// Where each cell ends.
+    ends: Vec<usize>,
+    widths: [usize; N],
+}
+
+impl<const N: usize> Table<N> {
+    /// With a head.
+    pub(crate) fn new(head: [&str; N]) -> Table<N> {
+        let mut table = Table {
+            cells: String::new(),
+            ends: Vec::new(),
+            widths: [12; N],
+        };
+        table.add(head.each_ref().map(|cell| cell as &dyn Display));
+        table
+    }
+
+    /// One more row.
+    pub(crate) fn add(&mut self, row: [&dyn Display; N]) {
+        for (cell, width) in row.iter().zip(&mut self.widths) {
+            let start = self.cells.len();
+            self.cells.push_str(&cell.to_string());
+            self.ends.push(self.cells.len());
+            *width = (*width).max(self.cells[start..].chars().count() + 3);
+        }
+    }
+
+    /// As it is printed.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        let mut start = 0;
+        for (n, end) in self.ends.iter().enumerate() {
+            let cell = &self.cells[start..*end];
+            start = *end;
             out.push_str(cell);
-            if n + 1 < row.len() {
-                let pad = widths[n].saturating_sub(length(cell));
+            if n % N + 1 < N {
+                let pad = self.widths[n % N].saturating_sub(cell.chars().count());
                 out.extend(std::iter::repeat_n(' ', pad));
+            } else {
+                out.push('\n');
             }
         }
-        out.push('\n');
+        out
     }
-    out
 }
 
 #[cfg(test)]
@@ -75,26 +104,18 @@ mod tests {
 
     #[test]
     fn columns_are_those_of_runc() {
-        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
-        let rows: Vec<Vec<String>> = vec![
-            row(&["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]),
-            row(&[
-                "one",
-                "141",
-                "running",
-                "/tmp/b",
-                "2026-11-22T15:07:14.178736623Z",
-                "root",
-            ]),
-        ];
+        let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+        let mut table = Table::new(head);
         assert_eq!(
-            table(&rows),
+            table.text(),
+            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+        );
+        let created = "2026-11-22T15:07:14.178736623Z";
+        table.add([&"one", &141, &"running", &"/tmp/b", &created, &"root"]);
+        assert_eq!(
+            table.text(),
             "ID          PID         STATUS      BUNDLE      CREATED                          OWNER\n\
              one         141         running     /tmp/b      2026-11-22T15:07:14.178736623Z   root\n"
-        );
-        assert_eq!(
-            table(&rows[..1]),
-            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
         );
     }
 

@@ -5,7 +5,7 @@ use vzrun::{Result, State};
 
 use super::{Verb, flags, invalid_format};
 use crate::args::{Globals, bare};
-use crate::output;
+use crate::output::{self, Table};
 
 pub(super) const VERB: Verb = Verb {
     name: "list",
@@ -29,37 +29,39 @@ struct ListFlags {
 }
 
 fn list(globals: &Globals, flags: &ListFlags) -> Result<u8> {
-    let containers = vzrun::list(&globals.root()?)?;
+    let root = globals.root()?;
+    let containers = vzrun::list(&root)?;
     if flags.quiet {
-        let lines: String = containers
-            .iter()
-            .map(|one| format!("{}\n", one.id))
-            .collect();
+        let lines: String = containers.map(|one| one.id + "\n").collect();
         output::print(&lines)?;
         return Ok(0);
     }
     match flags.format.as_str() {
-        "table" => output::print(&output::table(&rows(&containers)))?,
-        // As Go prints a list that nobody has made.
-        "json" if containers.is_empty() => output::print("null\n")?,
-        "json" => output::print_json(&containers)?,
+        "table" => output::print(&table(containers).text())?,
+        "json" => {
+            let states: Vec<State> = containers.collect();
+            match states.is_empty() {
+                // As Go prints a list that nobody has made.
+                true => output::print("null\n")?,
+                false => output::print_json(&states)?,
+            }
+        }
         _ => return Err(invalid_format()),
     }
     Ok(0)
 }
 
-fn rows(containers: &[State]) -> Vec<Vec<String>> {
-    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    rows.extend(containers.iter().map(|one| {
-        vec![
-            one.id.clone(),
-            one.pid.to_string(),
-            one.status.to_string(),
-            one.bundle.clone(),
-            one.created.clone(),
-            one.owner.clone(),
-        ]
-    }));
-    rows
+fn table(containers: impl Iterator<Item = State>) -> Table<6> {
+    let mut table = Table::new(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    for one in containers {
+        table.add([
+            &one.id,
+            &one.pid,
+            &one.status,
+            &one.bundle,
+            &one.created,
+            &one.owner,
+        ]);
+    }
+    table
 }
