@@ -38,6 +38,8 @@ pub use container::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use seccomp::{Machine, SeccompProfile};
+#[doc(hidden)]
+pub use sys::entry::run_program;
 pub use sys::exe::seal as seal_executable;
 pub use sys::process::{Exit, prepare_process};
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod datagram;
+pub(crate) mod entry;
 pub(crate) mod exe;
 pub(crate) mod fork;
 pub(crate) mod fs;

@@ -46,6 +46,14 @@ pub(crate) fn keep_children() {
     }
 }
 
+/// Ignores SIGPIPE: a write to a closed pipe fails with EPIPE instead of ending the program.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: only installs SIG_IGN.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
 /// SA_NOCLDWAIT for SIGCHLD: children of this process leave nothing to be waited for. Ends with execve(2).
 pub(crate) fn discard_children() {
     // SAFETY: a sigaction of zeros has the default action and an empty mask.

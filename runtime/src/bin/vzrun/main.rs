@@ -1,5 +1,7 @@
 //! `vzrun`, the command: words in, one call of the library, one exit code out.
 
+#![cfg_attr(not(test), no_main)]
+
 mod args;
 mod cmd;
 mod criu_flags;
@@ -14,7 +16,6 @@ mod quantity;
 mod verb;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use args::{Line, Target};
 
@@ -38,17 +39,21 @@ impl From<vzrun::Error> for Failure {
     }
 }
 
-fn main() -> ExitCode {
+#[cfg(not(test))]
+vzrun::program!(start);
+
+#[cfg_attr(test, expect(dead_code))]
+fn start() -> u8 {
     let ready = vzrun::prepare_process().map_err(Failure::from);
     match ready.and_then(|()| run(std::env::args_os().collect())) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(failure) => {
             if let Some(usage) = &failure.usage {
                 // The error below says more than a full disk under stdout would.
                 let _ = output::print(usage);
             }
             log_sink::fail(&failure.text);
-            ExitCode::from(failure.code)
+            failure.code
         }
     }
 }
