@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::attendance::{Attendance, Boundaries, scope_properties};
 use super::made::{Made, record_of};
-use super::record::Driver;
+use super::record::{Driver, Record};
 use super::start::FIFO;
 use super::status::Lock;
 use super::{CgroupDriver, Root, delete};
@@ -135,6 +135,8 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         .transpose()?;
     let state = made.record.hook_state();
     let cgroup = made.cgroup.take();
+    let publish = || Record::publish(&directory);
+    let by_itself = run.is_some() && nothing_comes_between(root, options, &plan);
     let birth = Birth {
         plan: &plan,
         host: &host,
@@ -149,7 +151,9 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         fifo,
         passed_fds: &passed_fds,
         console_socket,
+        publish: by_itself.then_some(&publish),
     };
+    let by_itself = birth.goes_ahead();
     let mut newborn = birth.fork().context(|| UNABLE)?;
     let boundaries = Boundaries {
         plan: &plan,
@@ -166,7 +170,9 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
     served
         .map_err(|error| explain_death(error, cgroup.as_ref().or(made.cgroup.as_ref())))
         .context(|| UNABLE)?;
-    made.settle(&plan, &newborn.child)?;
+    if !by_itself {
+        made.settle(&plan, &newborn.child)?;
+    }
     if let Some(socket) = &options.pidfd_socket {
         pidfd_socket::send(
             socket,
@@ -250,6 +256,15 @@ pub(super) fn survey(
         procfs,
         plan,
     })
+}
+
+/// There is nothing that this process does between the readiness of the container's init and the program.
+fn nothing_comes_between(root: &Root, options: &CreateOptions, plan: &Plan) -> bool {
+    let notifies = NotifySocket::from_environment(&root.container_path(&options.id)).is_some();
+    options.pid_file.is_none()
+        && options.pidfd_socket.is_none()
+        && plan.intel_rdt.is_none()
+        && !notifies
 }
 
 /// A limit that is too low for init to get ready: whatever else went wrong came of that.

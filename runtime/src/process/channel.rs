@@ -14,6 +14,11 @@
 //!            Console + master     -->      passes it on to the console socket, or keeps it
 //!            Listener + fd, pidfd -->      passes it on to the seccomp agent (here, or after Ready with no_new_privs)
 //!                                 <--      Go
+//!   or, where none of the above is needed and the program need not wait for anything:
+//!                                 <--      Go, said beforehand
+//!            puts state.json into place
+//!            Ready                -->      writes the pid file
+//!   else:
 //!            Ready                -->      saves state.json, writes the pid file
 //!                                 <--      Go (or end of the socket: the parent is dead, so ends the child)
 //!            end of the socket    -->      the program runs, or waits for `start`
@@ -29,6 +34,7 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -53,8 +59,10 @@ pub(super) enum Request {
     Failed(String),
 }
 
-/// Room for the longest message: an error text, a list of addresses or a filter.
-const LONGEST: usize = 64 << 10;
+/// Room for the longest request, an error text.
+const LONGEST_REQUEST: usize = 16 << 10;
+/// Room for the longest answer: a list of addresses or a filter.
+const LONGEST_ANSWER: usize = 64 << 10;
 
 impl Request {
     fn encode(&self) -> Vec<u8> {
@@ -69,7 +77,7 @@ impl Request {
             Request::Ready => vec![b'R'],
             Request::Failed(text) => {
                 let text = text.as_bytes();
-                [b"F", &text[..text.len().min(LONGEST - 1)]].concat()
+                [b"F", &text[..text.len().min(LONGEST_REQUEST - 1)]].concat()
             }
         }
     }
@@ -110,7 +118,7 @@ impl ParentEnd {
     /// # Errors
     /// ECONNRESET: they have ended without reading what was said to them, and without a word.
     pub(super) fn receive(&self) -> Result<Option<(Request, Vec<OwnedFd>)>> {
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; LONGEST_REQUEST];
         let (length, fds) = match socket::receive(&self.0, &mut buffer) {
             // The kernel tells this first, and then what was said before.
             Err(error) if error.errno() == Some(Errno::CONNRESET) => {
@@ -172,7 +180,7 @@ impl ChildEnd {
     /// # Errors
     /// The parent is gone: then this child has no reason to live on.
     pub(super) fn call(&self, request: &Request) -> Result<Vec<u8>> {
-        self.write(request)?;
+        self.tell(request)?;
         self.wait_go()
     }
 
@@ -196,16 +204,18 @@ impl ChildEnd {
 
     /// A message's tag and what it says.
     fn read(&self) -> Result<(u8, Vec<u8>)> {
-        let mut buffer = vec![0; LONGEST];
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.socket, &mut buffer[..]))
-            .call(|| "listening to vzrun: read()")?;
-        match buffer.get(..length) {
-            Some([tag @ (b'G' | b'P'), payload @ ..]) => Ok((*tag, payload.to_vec())),
+        // Not filled with zeros first: that would be sixteen pages touched for what is one byte most of the time.
+        let mut buffer = Vec::with_capacity(LONGEST_ANSWER);
+        let read = || rustix::io::read(&self.socket, spare_capacity(&mut buffer));
+        rustix::io::retry_on_intr(read).call(|| "listening to vzrun: read()")?;
+        match buffer.split_first() {
+            Some((tag @ (b'G' | b'P'), payload)) => Ok((*tag, payload.to_vec())),
             _ => Err(Error::new(ErrorKind::Process, "vzrun has gone away")),
         }
     }
 
-    fn write(&self, request: &Request) -> Result<()> {
+    /// Says something that needs no answer, under whatever filter.
+    pub(super) fn tell(&self, request: &Request) -> Result<()> {
         rustix::io::retry_on_intr(|| rustix::io::write(&self.socket, &request.encode()))
             .map(drop)
             .call(|| "talking to vzrun: write()")
@@ -217,7 +227,7 @@ impl ChildEnd {
         match self.say(&request, &[]) {
             // Refused by the container's filter, maybe.
             Err(error) if !matches!(error.errno(), Some(Errno::PIPE | Errno::CONNRESET)) => {
-                self.write(&request)
+                self.tell(&request)
             }
             other => other,
         }

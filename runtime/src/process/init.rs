@@ -39,7 +39,10 @@ pub(super) fn live(
     // The parent's death no longer kills this process, so that it can leave a created container behind. Until it has
     // answered, its end is still seen at the socket.
     prctl::set_parent_death_signal(0)?;
-    channel.call(&Request::Ready)?;
+    match birth.goes_ahead() {
+        true => channel.tell(&Request::Ready)?,
+        false => drop(channel.call(&Request::Ready)?),
+    }
     let mut filter = birth.seccomp().rest();
     if filter.notifies() {
         // While the parent is there, which knows the agent.
@@ -153,12 +156,7 @@ fn set_up(
     }
     // The hooks see the mounts, and may still change the root: it is made read-only after them.
     // The answer also says that this cgroup has all its limits, for the createContainer hooks are in it.
-    let hooks = [
-        Point::Prestart,
-        Point::CreateRuntime,
-        Point::CreateContainer,
-    ];
-    if hooks.iter().any(|point| plan.hooks.has(*point)) || plan.mounts.may_open_devices() {
+    if plan.hooks.has_any_of_creation() || plan.mounts.may_open_devices() {
         channel.call(&Request::RuntimeHooks)?;
     }
     if plan.hooks.has(Point::CreateContainer) {
@@ -183,6 +181,11 @@ fn set_up(
     plan.process.make_cwd(&rootfs);
     plan.rootfs.apply_readonly(&rootfs)?;
     drop(rootfs);
+    if let Some(publish) = birth.publish.filter(|_| birth.goes_ahead()) {
+        // The container is closed around this process, and it still may write outside.
+        channel.wait_go()?;
+        publish()?;
+    }
     plan.process.become_user(procfs, || {
         // A created container may stay for long, and be entered by those who may look into any process: what it holds
         // of the host is closed now. Nothing that is closed here has an owner who would close it again.

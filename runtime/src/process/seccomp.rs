@@ -31,9 +31,14 @@ impl<'a> Seccomp<'a> {
         Seccomp { filter, late }
     }
 
-    /// There is one, it comes after Ready, and with an agent.
+    /// There is one, and with an agent.
+    pub(super) fn notifies(&self) -> bool {
+        self.filter.is_some_and(|filter| filter.notify)
+    }
+
+    /// And it comes after Ready.
     pub(super) fn notifies_late(&self) -> bool {
-        self.late && self.filter.is_some_and(|filter| filter.notify)
+        self.late && self.notifies()
     }
 
     /// In the parent: the program in bytes.
