@@ -25,6 +25,17 @@ pub(crate) struct Words {
     pub(crate) help: bool,
 }
 
+impl Words {
+    /// There are no flags among them.
+    pub(crate) fn of_arguments(words: &[String]) -> Words {
+        Words {
+            flags: Vec::new(),
+            arguments: words.to_vec(),
+            help: false,
+        }
+    }
+}
+
 /// Takes words apart by the flags that `command` defines.
 ///
 /// # Errors
@@ -34,11 +45,7 @@ pub(crate) fn normalise(
     words: &[String],
     order: Order,
 ) -> Result<Words, String> {
-    let mut found = Words {
-        flags: Vec::new(),
-        arguments: Vec::new(),
-        help: false,
-    };
+    let mut found = Words::of_arguments(&[]);
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         if word == "--" {
