@@ -155,14 +155,6 @@ impl Hooks {
         !self.at(point).is_empty()
     }
 
-    /// Whether there is anything to run while the container is created.
-    pub(crate) fn has_any_of_creation(&self) -> bool {
-        use Point::{CreateContainer, CreateRuntime, Prestart};
-        [Prestart, CreateRuntime, CreateContainer]
-            .iter()
-            .any(|point| self.has(*point))
-    }
-
     /// Runs the hooks of a point, one after the other, up to the first that fails. A hook without an environment of
     /// its own gets `default_env`, or else this process's.
     pub(crate) fn run(

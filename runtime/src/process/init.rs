@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use rustix::io::Errno;
 
+use super::birth::{Birth, Outside};
 use super::channel::{ChildEnd, Request};
-use super::parent::{Birth, Outside};
 use crate::error::{Context, Error, Result};
 use crate::hooks::Point;
 use crate::setup::console::Console;
@@ -156,7 +156,7 @@ fn set_up(
     }
     // The hooks see the mounts, and may still change the root: it is made read-only after them.
     // The answer also says that this cgroup has all its limits, for the createContainer hooks are in it.
-    if plan.hooks.has_any_of_creation() || plan.mounts.may_open_devices() {
+    if birth.has_hooks() || plan.mounts.may_open_devices() {
         channel.call(&Request::RuntimeHooks)?;
     }
     if plan.hooks.has(Point::CreateContainer) {

@@ -1,60 +1,24 @@
-//! The parent's side of a birth: forks, and serves the child until it is ready.
+//! The parent's side of a birth: serves the child until it is ready.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::channel::{self, ParentEnd, Request};
+use super::birth::Birth;
+use super::channel::{ParentEnd, Request};
 use super::exec::Join;
-use super::seccomp::Seccomp;
-use super::{init, stage};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::Point;
-use crate::host::Host;
-use crate::plan::Plan;
 use crate::setup::console;
-use crate::setup::listen_fds::PassedFds;
-use crate::setup::mounts::{CgroupView, Opened};
 use crate::setup::namespaces::kind;
-use crate::spec::HookState;
 use crate::sys::exe;
-use crate::sys::fork::{self, Child, Fork};
+use crate::sys::fork::Child;
 use crate::sys::fs::{self, OFlags};
 use crate::sys::pidfd;
 use crate::sys::process;
-use crate::sys::procfs::Procfs;
-
-/// Everything that parent and child know. The child has it because it is a fork.
-pub(crate) struct Birth<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) host: &'a Host,
-    pub(crate) procfs: &'a Procfs,
-    /// Where the child is born; `None`: where the caller is.
-    pub(crate) cgroup: Option<BorrowedFd<'a>>,
-    /// The child is moved to its cgroup while it works ([`Caller::cgroup`]).
-    pub(crate) cgroup_later: bool,
-    pub(crate) cgroup_view: CgroupView,
-    /// What hooks are told.
-    pub(crate) state: &'a HookState,
-    /// The exec.fifo (O_PATH); `None`: the program runs as soon as the child is let go.
-    pub(crate) fifo: Option<OwnedFd>,
-    pub(crate) passed_fds: &'a PassedFds,
-    /// A connected console socket; `None`: the master is kept for the caller.
-    pub(crate) console_socket: Option<OwnedFd>,
-    /// Puts the container's record into place, in the child; `None`: the caller does that, and the program waits for it.
-    pub(crate) publish: Option<&'a dyn Fn() -> Result<()>>,
-}
-
-/// Opened by the parent before the fork.
-pub(super) struct Outside {
-    pub(super) namespaces: Vec<(u64, OwnedFd)>,
-    pub(super) mounts: Opened,
-    /// The root's tree, where the child could not get at it.
-    pub(super) rootfs: Option<OwnedFd>,
-}
 
 /// Whose child it is, and so what it may ask for.
 pub(super) enum Duties<'a> {
@@ -101,79 +65,6 @@ pub(crate) struct Newborn<'a> {
     released: bool,
     /// The child has been told its seccomp filter, if it is to have one.
     filtered: bool,
-}
-
-impl<'a> Birth<'a> {
-    /// The process's filter.
-    pub(super) fn seccomp(&self) -> Seccomp<'a> {
-        Seccomp::of(self.plan.seccomp.as_ref(), &self.plan.process)
-    }
-
-    /// Once ready, the child goes on to its program by itself: all that it would wait for is done while it is busy, and
-    /// to wake two processes from their sleep takes longer than all mounts together.
-    pub(crate) fn goes_ahead(&self) -> bool {
-        let plan = self.plan;
-        let asks = plan.namespaces.has(kind::USER)
-            || plan.birth.stage.is_some()
-            || self.cgroup_later
-            || !plan.net_devices.is_empty()
-            || plan.hooks.has_any_of_creation()
-            || plan.process.terminal
-            || plan.mounts.may_open_devices()
-            || self.seccomp().notifies();
-        self.publish.is_some() && self.fifo.is_none() && !asks
-    }
-
-    /// Forks.
-    pub(crate) fn fork(self) -> Result<Newborn<'a>> {
-        let new_user = self.plan.namespaces.is_new(kind::USER);
-        let mut outside = Outside {
-            namespaces: self.plan.namespaces.open()?,
-            mounts: self
-                .plan
-                .mounts
-                .open_outside(new_user, self.host, self.procfs)?,
-            rootfs: None,
-        };
-        for (_, namespace) in outside
-            .namespaces
-            .iter()
-            .filter(|(bit, _)| *bit == kind::NETWORK)
-        {
-            self.plan.sysctl.check_joined_network(namespace)?;
-        }
-        if new_user && self.host.euid == 0 {
-            outside.rootfs = match self.plan.rootfs.open() {
-                // Root of a user namespace may have no rights over the mounts that it sees: then the child tries.
-                Err(_) if self.host.in_user_namespace => None,
-                tree => Some(tree?),
-            };
-        }
-        let (ours, theirs) = channel::pair()?;
-        let forked = fork::clone3(self.plan.birth.first, self.cgroup, false);
-        match forked.context(|| "making the container's first process")? {
-            Fork::Child => fork::exit_after(|| {
-                exe::release();
-                drop(ours);
-                let result = match self.plan.birth.stage {
-                    Some(stage) => stage::live(&self, stage, outside, &theirs),
-                    None => init::live(&self, outside, &theirs, None),
-                };
-                match result {
-                    Ok(()) => 0,
-                    Err(error) => {
-                        init::report(&theirs, &error);
-                        1
-                    }
-                }
-            }),
-            Fork::Parent(child) => {
-                drop((theirs, outside));
-                let staged = self.plan.birth.stage.is_some();
-                Ok(Newborn::new(Duties::Init(self), child, ours, staged))
-            }
-        }
-    }
 }
 
 impl<'a> Newborn<'a> {

@@ -1,9 +1,9 @@
 //! The process between parent and init, where the kernel demands one (see `Namespaces::birth`): it enters what must be
 //! entered first, makes init as its own sibling, tells its pid, and ends.
 
+use super::birth::{Birth, Outside};
 use super::channel::{ChildEnd, Request};
 use super::init;
-use super::parent::{Birth, Outside};
 use crate::error::{Context, Result};
 use crate::setup::namespaces::{self, Stage, kind};
 use crate::sys::fork::{self, Fork};

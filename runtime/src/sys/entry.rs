@@ -18,7 +18,7 @@ macro_rules! program {
     };
 }
 
-/// What [`program!`] calls.
+/// What `program!` calls.
 #[doc(hidden)]
 pub fn run_program(main: fn() -> u8) -> i32 {
     // As Rust has it: a write to a closed pipe is an error that can be told.
