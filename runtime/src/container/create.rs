@@ -8,7 +8,7 @@ use super::made::{Made, record_of};
 use super::record::{Driver, Record};
 use super::start::FIFO;
 use super::status::Lock;
-use super::{CgroupDriver, Root, delete};
+use super::{CgroupDriver, Root, delete, pid_file};
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::Systemd;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -182,13 +182,13 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         )?;
     }
     if let Some(path) = &options.pid_file {
-        write_pid_file(path, made.record.pid)?;
+        pid_file::write(path, made.record.pid)?;
     }
     // The container can be worked on by others from here on. Before it goes on: should this process be killed in
     // between, init ends, while one that was let go would keep the lock for ever.
     drop(lock);
     // It may be nobody's pid any more.
-    let without_pid_file = |_: &Error| remove_pid_file(options.pid_file.as_deref());
+    let without_pid_file = |_: &Error| pid_file::remove(options.pid_file.as_deref());
     let Some(run) = run else {
         newborn
             .go()
@@ -380,36 +380,4 @@ fn make_fifo(directory: &OwnedFd, plan: &Plan) -> Result<OwnedFd> {
     }
     // For reading and writing: init waits in a read(2) for the byte that `start` writes, and never sees an end.
     fs::openat(directory, FIFO, OFlags::RDWR | OFlags::NOFOLLOW, 0)
-}
-
-/// After a failure that came later than [`write_pid_file`].
-pub(super) fn remove_pid_file(path: Option<&Path>) {
-    if let Some(path) = path {
-        let _ = fs::unlinkat(fs::CWD, path);
-    }
-}
-
-/// Written whole or not at all; a bare number, as engines read it.
-pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::config("--pid-file names no file"))?
-        .to_string_lossy();
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let words = || format!("writing the pid file {}", path.display());
-    let directory = fs::open(
-        parent.unwrap_or(Path::new(".")),
-        OFlags::PATH | OFlags::DIRECTORY,
-    )
-    .context(words)?;
-    let temporary = format!(".{name}.{pid}");
-    // The name can be foreseen: what another user may have put there is not written to.
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    fs::openat(&directory, &temporary, flags, 0o644)
-        .and_then(|file| fs::write_once(file, pid.to_string().as_bytes()))
-        .and_then(|()| fs::renameat(&directory, &temporary, &name))
-        .inspect_err(|_| drop(fs::unlinkat(&directory, &temporary)))
-        .context(words)
 }

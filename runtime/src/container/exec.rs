@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::event::Timespec;
 
-use super::{Container, Status, create};
+use super::{Container, Status, create, pid_file};
 use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::host::Host;
@@ -176,13 +176,13 @@ impl Container {
             .map_err(because)?;
         if let Some(path) = &options.pid_file {
             // Only now: an exec that fails leaves no pid file.
-            create::write_pid_file(path, newborn.child.pid.as_raw_nonzero().get())?;
+            pid_file::write(path, newborn.child.pid.as_raw_nonzero().get())?;
         }
         // One that can no longer be waited for does not stay behind.
         let exit = match waiting {
             Some(waiting) => waiting
                 .wait(&newborn.child)
-                .inspect_err(|_| create::remove_pid_file(options.pid_file.as_deref()))?,
+                .inspect_err(|_| pid_file::remove(options.pid_file.as_deref()))?,
             None => Exit::Code(0),
         };
         newborn.leave();

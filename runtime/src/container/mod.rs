@@ -16,6 +16,7 @@ mod list;
 mod made;
 mod owner;
 mod pause;
+mod pid_file;
 mod record;
 mod restore;
 mod root;

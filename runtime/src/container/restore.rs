@@ -16,7 +16,7 @@ use super::create::{self, Survey, survey};
 use super::made::{Made, record_of};
 use super::record::Driver;
 use super::status::Lock;
-use super::{CgroupDriver, CreateOptions, Root, delete};
+use super::{CgroupDriver, CreateOptions, Root, delete, pid_file};
 use crate::cgroup::systemd::Systemd;
 use crate::checkpoint::client::{Criu, FIRST_FD, Launch, Notified};
 use crate::checkpoint::images::Images;
@@ -188,7 +188,7 @@ fn watch(
     master: Option<OwnedFd>,
 ) -> Result<Exit> {
     if let Some(path) = &options.create.pid_file {
-        create::write_pid_file(path, made.record.pid)?;
+        pid_file::write(path, made.record.pid)?;
     }
     if plan.hooks.has(Point::Poststart) {
         let state = made.record.hook_state().json("running", made.record.pid);
