@@ -5,6 +5,7 @@ use crate::{
     image_tar, until, wait_nothing_left,
 };
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::OnceLock;
 
 /// Docker, with a daemon that is started when it is called first.
@@ -62,10 +63,15 @@ fn start() {
     );
     let file = dir.join("daemon.json");
     fs::write(&file, config).unwrap();
+    // BuildKit inside of it runs what it finds under this name.
+    let programs = dir.join("docker-programs");
+    fs::create_dir(&programs).unwrap();
+    symlink(Runtime::get().path(), programs.join("runc")).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     engine_daemon(
         "dockerd",
         &["--config-file", file.to_str().unwrap()],
-        &[],
+        &[("PATH", &path)],
         || bare().arg("version"),
     );
     let tar = image_tar().to_str().unwrap();

@@ -112,7 +112,8 @@ macro_rules! needs {
     };
 }
 
-/// The name of the running test (libtest names its threads so).
+/// The name of the running test (libtest names its threads so), fit to be the name of a container.
 pub fn test_name() -> String {
-    std::thread::current().name().unwrap_or("?").to_string()
+    let thread = std::thread::current();
+    thread.name().unwrap_or("?").replace("::", "-")
 }

@@ -1,8 +1,9 @@
 //! Buildah, and Podman's build, running their RUN lines with the runtime under test.
 
+use integration::Podman::Tester;
 use integration::{
-    Call, IMAGE, Output, Runtime, Terminal, cgroup_dirs_named, containers_conf, engine_call,
-    engine_dir, image_tar, test_name,
+    Call, Engine, IMAGE, Output, Runtime, Terminal, cgroup_dirs_named, containers_conf,
+    engine_call, engine_dir, image_tar, test_name,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,23 @@ fn podman_builds() {
         "{}",
         output.describe()
     );
+}
+
+#[test]
+fn podman_builds_for_an_ordinary_user() {
+    let build = Build::new("RUN echo made by $(id -un), $(xargs </proc/self/uid_map)");
+    let words = [
+        "build",
+        "--isolation=oci",
+        "--no-cache",
+        "--tag",
+        &test_name(),
+    ];
+    let call = Tester.call(words).args(LIMITS).arg(&build.dir);
+    let output = call.run().ok();
+    let text = "made by root, 0 1000 1 1 100000 65536";
+    assert!(output.stdout.contains(text), "{}", output.describe());
+    Tester.call(["rmi", &test_name()]).run().ok();
 }
 
 /// A working container, removed when dropped.

@@ -162,6 +162,13 @@ prints! {
     ctr_a_device: ["--device=/dev/fuse"] ["stat", "-c", "%t:%T", "/dev/fuse"] => "a:e5";
     ctr_a_mount: ["--mount=type=bind,src=/etc,dst=/mnt,options=rbind:ro"]
         ["sh", "-c", "ls /mnt/debian_version; touch /mnt/x 2>/dev/null || echo no"] => "/mnt/debian_version\nno";
+    ctr_a_tmpfs: ["--mount=type=tmpfs,src=tmpfs,dst=/mnt,options=size=1m"]
+        ["sh", "-c", "df -k /mnt | awk 'END { print $2 }'"] => "1024";
+    ctr_no_new_privileges: [] ["grep", "NoNewPrivs", "/proc/self/status"] => "NoNewPrivs:\t1";
+    ctr_new_privileges: ["--allow-new-privs"] ["grep", "NoNewPrivs", "/proc/self/status"] => "NoNewPrivs:\t0";
+    ctr_no_pivot: ["--no-pivot"] ["echo", "yes"] => "yes";
+    ctr_a_namespace_that_is_there: ["--with-ns=uts:/proc/1/ns/uts"] ["hostname"] => "vzrun-env";
+    ctr_a_cgroup_by_its_path: ["--cgroup=/elsewhere"] ["grep", "^0:", "/proc/self/cgroup"] => "0::/elsewhere";
     ctr_the_hosts_network: ["--net-host"] ["echo", "yes"] => "yes";
     ctr_a_user_namespace: ["--uidmap=0:100000:5000", "--gidmap=0:100000:5000"]
         ["sh", "-c", "xargs </proc/self/uid_map"] => "0 100000 5000";
@@ -227,6 +234,32 @@ fn ctr_exec_in_a_container() {
     terminal.read_until("/dev/pts/0");
     terminal.write("\n");
     running.wait().ok();
+}
+
+#[test]
+fn ctr_a_rootfs_without_an_image() {
+    let tree = image_tar().with_file_name("image");
+    let binary = Runtime::get().path().to_str().unwrap();
+    let words = [
+        "run",
+        "--rm",
+        "--cpu-shares=0",
+        "--runc-binary",
+        binary,
+        "--rootfs",
+    ];
+    let words = words.iter().copied().chain([tree.to_str().unwrap()]);
+    let output = ctr(words.chain([test_name().as_str(), "/bin/echo", "hi"])).run();
+    assert_eq!(output.ok().stdout, "hi\n");
+    wait_nothing_left(&test_name());
+}
+
+#[test]
+fn ctr_its_own_place_for_the_state() {
+    let dir = engine_dir().join("state-of-the-runtime");
+    let flag = format!("--runc-root={}", dir.display());
+    assert_eq!(printed(&[&flag], &["echo", "hi"]), "hi");
+    assert!(dir.exists());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Docker: a dockerd whose default runtime is the one under test.
 
 use integration::{
-    Docker, Engine, Terminal, ends, fresh_path, open_to_all, prints, test_name, until,
+    Docker, Engine, Runtime, Terminal, ends, engine_call, fresh_path, open_to_all, prints,
+    test_name, until,
 };
 use std::fs;
 
@@ -173,6 +174,54 @@ fn a_restart_policy() {
 }
 
 #[test]
+fn a_restart_policy_until_it_is_stopped() {
+    let c = Docker.started(&["--restart=unless-stopped"], &["sleep", "1000"]);
+    let pid = || c.says("{{.State.Pid}}");
+    let first = pid();
+    engine_call("kill").args(["-KILL", &first]).run().ok();
+    until("its next life", || {
+        (pid() != first && c.status() == "running").then_some(())
+    });
+    c.call(&["stop", "--time=0"], &[]).run().ok();
+    assert_eq!(c.says("{{.State.Status}} {{.RestartCount}}"), "exited 1");
+}
+
+#[test]
+fn the_ipc_namespace_of_another_container() {
+    let c = Docker.started(&["--ipc=shareable"], &["sleep", "1000"]);
+    c.exec(&[], &["touch", "/dev/shm/file"]).ok();
+    let flag = format!("--ipc=container:{}", c.name);
+    assert_eq!(Docker.printed(&[&flag], &["ls", "/dev/shm"]), "file");
+}
+
+#[test]
+fn changes_are_seen_and_committed() {
+    let c = Docker.started(&[], &["touch", "/made"]);
+    assert_eq!(c.call(&["wait"], &[]).run().ok().stdout, "0\n");
+    assert!(c.call(&["diff"], &[]).run().ok().stdout.contains("A /made"));
+    c.call(&["commit"], &["committed"]).run().ok();
+    let words = ["run", "--rm", "committed", "ls", "/made"];
+    assert_eq!(Docker.call(words).run().ok().stdout, "/made\n");
+    Docker.call(["rmi", "committed"]).run().ok();
+}
+
+#[test]
+fn logs_have_both_streams() {
+    let c = Docker.started(
+        &[],
+        &["sh", "-c", "echo out; echo err >&2; exec sleep 1000"],
+    );
+    let output = until("what it says", || {
+        let output = c.call(&["logs"], &[]).run().ok();
+        (!output.stdout.is_empty() && !output.stderr.is_empty()).then_some(output)
+    });
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("out\n", "err\n")
+    );
+}
+
+#[test]
 fn attach() {
     let script = ["sh", "-c", "read a; echo got $a; exit 5"];
     let c = Docker.started_by(&["create", "-i"], &[], &script);
@@ -291,9 +340,13 @@ fn build() {
 
 #[test]
 fn info_names_the_runtime() {
-    let output = Docker
-        .call(["info", "--format={{.DefaultRuntime}} {{.CgroupVersion}}"])
-        .run()
-        .ok();
-    assert_eq!(output.stdout, "under-test 2\n");
+    let info = |format: &str| Docker.call(["info", "--format", format]).run().ok().stdout;
+    let said = info("{{.DefaultRuntime}} {{.CgroupVersion}}");
+    assert_eq!(said, "under-test 2\n");
+    let version = engine_call(Runtime::get().path().to_str().unwrap()).arg("--version");
+    let version = version.run().ok().stdout;
+    let commit = version
+        .lines()
+        .find_map(|line| line.strip_prefix("commit: "));
+    assert_eq!(info("{{.RuncCommit.ID}}").trim(), commit.unwrap());
 }

@@ -2,8 +2,8 @@
 
 use integration::Podman::{Root, Tester};
 use integration::{
-    Engine, IMAGE, Terminal, differs, ends, engine_call, fresh_path, image_tar, open_to_all,
-    prints, test_name, until, wait_nothing_left,
+    Engine, IMAGE, Podman, Terminal, differs, ends, engine_call, fresh_path, image_tar,
+    open_to_all, prints, test_name, until, wait_nothing_left,
 };
 use std::fs;
 
@@ -111,9 +111,44 @@ ends! {
     a_time_limit: Root ["--timeout=1"] ["sleep", "100"] => 255, "";
 }
 
-#[test]
-fn stdin_comes_in() {
-    let output = Root.run_call(&["-i"], &["cat"], |call| call.stdin("from outside"));
+/// Tests that both users of Podman have.
+macro_rules! by_both {
+    ($($name:ident)+) => {
+        $(mod $name {
+            #[test]
+            fn by_root() {
+                super::$name(super::Root)
+            }
+
+            #[test]
+            fn by_an_ordinary_user() {
+                super::$name(super::Tester)
+            }
+        })+
+    };
+}
+
+by_both! {
+    a_named_volume_stays
+    exec_in_a_container
+    stop_kills_what_does_not_end
+    kill_and_wait
+    restart_and_start_again
+    a_restart_policy
+    attach
+    init_creates_without_starting
+    logs_have_both_streams
+    top_and_stats
+    cp_into_and_out_of_it
+    a_health_check
+    stdin_comes_in
+    volumes
+    hooks_of_the_hooks_directory
+    a_secret
+}
+
+fn stdin_comes_in(who: Podman) {
+    let output = who.run_call(&["-i"], &["cat"], |call| call.stdin("from outside"));
     assert_eq!(output.ok().stdout, "from outside");
 }
 
@@ -135,8 +170,7 @@ fn a_terminal() {
     }
 }
 
-#[test]
-fn volumes() {
+fn volumes(who: Podman) {
     let dir = shared_dir();
     fs::write(format!("{dir}/file"), "of the host").unwrap();
     let volume = |options: &str| format!("--volume={dir}:/v{options}");
@@ -145,17 +179,17 @@ fn volumes() {
         "-c",
         "cat /v/file; touch /v/new 2>/dev/null || echo no",
     ];
-    assert_eq!(Root.printed(&[&volume(":ro")], &read_only), "of the hostno");
-    Root.printed(&[&volume("")], &["touch", "/v/new"]);
+    assert_eq!(who.printed(&[&volume(":ro")], &read_only), "of the hostno");
+    who.printed(&[&volume("")], &["touch", "/v/new"]);
     assert!(fs::exists(format!("{dir}/new")).unwrap());
-    Root.printed(&[&volume(":O")], &["touch", "/v/over"]);
+    who.printed(&[&volume(":O")], &["touch", "/v/over"]);
     assert!(!fs::exists(format!("{dir}/over")).unwrap());
     let shared = [
         "sh",
         "-c",
         "grep ' /v ' /proc/self/mountinfo | grep -c shared:",
     ];
-    assert_eq!(Root.printed(&[&volume(":rshared")], &shared), "1");
+    assert_eq!(who.printed(&[&volume(":rshared")], &shared), "1");
 }
 
 #[test]
@@ -181,12 +215,11 @@ fn an_idmapped_volume() {
     assert_eq!(owner, "0:0");
 }
 
-#[test]
-fn a_named_volume_stays() {
+fn a_named_volume_stays(who: Podman) {
     let volume = format!("--volume={}:/v", test_name());
-    Root.printed(&[&volume], &["touch", "/v/file"]);
-    assert_eq!(Root.printed(&[&volume], &["ls", "/v"]), "file");
-    Root.call(["volume", "rm", &test_name()]).run().ok();
+    who.printed(&[&volume], &["touch", "/v/file"]);
+    assert_eq!(who.printed(&[&volume], &["ls", "/v"]), "file");
+    who.call(["volume", "rm", &test_name()]).run().ok();
 }
 
 #[test]
@@ -199,8 +232,7 @@ fn preserved_descriptors() {
     assert_eq!(output.ok().stdout, "by descriptor");
 }
 
-#[test]
-fn hooks_of_the_hooks_directory() {
+fn hooks_of_the_hooks_directory(who: Podman) {
     let dir = shared_dir();
     let hook = format!(
         r#"{{"version":"1.0.0","hook":{{"path":"/bin/sh","args":["sh","-c","cat >{dir}/state"]}},"when":{{"always":true}},"stages":["createRuntime"]}}"#
@@ -208,7 +240,7 @@ fn hooks_of_the_hooks_directory() {
     fs::write(format!("{dir}/hook.json"), hook).unwrap();
     let hooks = format!("--hooks-dir={dir}");
     let words = [hooks.as_str(), "run", "--rm"];
-    Root.call(words.iter().chain(&[IMAGE, "true"])).run().ok();
+    who.call(words.iter().chain(&[IMAGE, "true"])).run().ok();
     let state = fs::read_to_string(format!("{dir}/state")).unwrap();
     assert!(state.contains("\"pid\""), "{state}");
 }
@@ -220,9 +252,8 @@ fn without_cgroups() {
     assert_eq!(output.ok().stdout, "hi\n");
 }
 
-#[test]
-fn exec_in_a_container() {
-    let c = Root.sleeping();
+fn exec_in_a_container(who: Podman) {
+    let c = who.sleeping();
     assert_eq!(c.exec(&[], &["echo", "hi"]).ok().stdout, "hi\n");
     c.exec(&[], &["sh", "-c", "exit 9"]).exits(9);
     c.exec(&[], &["nosuch"]).exits(127).says(NOT_FOUND);
@@ -288,16 +319,14 @@ fn stop_lets_it_end_by_itself() {
     }
 }
 
-#[test]
-fn stop_kills_what_does_not_end() {
-    let c = Root.started(&[], &["sleep", "1000"]);
+fn stop_kills_what_does_not_end(who: Podman) {
+    let c = who.started(&[], &["sleep", "1000"]);
     c.call(&["stop", "--time=1"], &[]).run().ok();
     assert_eq!(c.says("{{.State.ExitCode}}"), "137");
 }
 
-#[test]
-fn kill_and_wait() {
-    let c = Root.sleeping();
+fn kill_and_wait(who: Podman) {
+    let c = who.sleeping();
     c.call(&["kill", "--signal=CONT"], &[]).run().ok();
     assert_eq!(c.status(), "running");
     c.call(&["kill"], &[]).run().ok();
@@ -322,9 +351,8 @@ fn kill_without_a_pid_namespace_ends_all() {
     until("all to be gone", || (!alive()).then_some(()));
 }
 
-#[test]
-fn restart_and_start_again() {
-    let c = Root.sleeping();
+fn restart_and_start_again(who: Podman) {
+    let c = who.sleeping();
     c.call(&["restart", "--time=20"], &[]).run().ok();
     assert_eq!(c.status(), "running");
     c.call(&["stop", "--time=0"], &[]).run().ok();
@@ -332,19 +360,17 @@ fn restart_and_start_again() {
     assert_eq!(c.status(), "running");
 }
 
-#[test]
-fn a_restart_policy() {
-    let c = Root.started(&["--restart=on-failure:2"], &["sh", "-c", "echo x; exit 3"]);
+fn a_restart_policy(who: Podman) {
+    let c = who.started(&["--restart=on-failure:2"], &["sh", "-c", "echo x; exit 3"]);
     until("two restarts", || {
         let said = c.says("{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}");
         (said == "2 exited 3" && c.logs() == "x\nx\nx\n").then_some(())
     });
 }
 
-#[test]
-fn attach() {
+fn attach(who: Podman) {
     let script = ["sh", "-c", "read a; echo got $a; exit 5"];
-    let c = Root.started_by(&["create", "-i"], &[], &script);
+    let c = who.started_by(&["create", "-i"], &[], &script);
     let output = c
         .call(&["start", "--attach", "-i"], &[])
         .stdin("word\n")
@@ -352,9 +378,8 @@ fn attach() {
     assert_eq!(output.exits(5).stdout, "got word\n");
 }
 
-#[test]
-fn init_creates_without_starting() {
-    let c = Root.started_by(&["create"], &[], &["echo", "hi"]);
+fn init_creates_without_starting(who: Podman) {
+    let c = who.started_by(&["create"], &[], &["echo", "hi"]);
     c.call(&["init"], &[]).run().ok();
     assert_eq!(c.status(), "initialized");
     assert_eq!(
@@ -363,9 +388,8 @@ fn init_creates_without_starting() {
     );
 }
 
-#[test]
-fn logs_have_both_streams() {
-    let c = Root.started(&[], &["sh", "-c", "echo out; echo err >&2"]);
+fn logs_have_both_streams(who: Podman) {
+    let c = who.started(&[], &["sh", "-c", "echo out; echo err >&2"]);
     c.call(&["wait"], &[]).run().ok();
     let output = c.call(&["logs"], &[]).run().ok();
     assert_eq!(
@@ -374,9 +398,8 @@ fn logs_have_both_streams() {
     );
 }
 
-#[test]
-fn top_and_stats() {
-    let c = Root.sleeping();
+fn top_and_stats(who: Podman) {
+    let c = who.sleeping();
     let top = c.call(&["top"], &["pid", "comm"]).run().ok().stdout;
     assert!(top.lines().any(|line| line.starts_with("1 ")), "{top}");
     let stats = c
@@ -386,39 +409,33 @@ fn top_and_stats() {
     assert_eq!(stats.stdout.trim(), test_name());
 }
 
-#[test]
-fn cp_into_and_out_of_it() {
-    let c = Root.sleeping();
+fn cp_into_and_out_of_it(who: Podman) {
+    let c = who.sleeping();
     let file = fresh_path("file");
     fs::write(&file, "of the host").unwrap();
     let inside = format!("{}:/tmp/copy", c.name);
-    Root.call(["cp", file.to_str().unwrap(), &inside])
-        .run()
-        .ok();
+    who.call(["cp", file.to_str().unwrap(), &inside]).run().ok();
     assert_eq!(
         c.exec(&[], &["cat", "/tmp/copy"]).ok().stdout,
         "of the host"
     );
     c.call(&["pause"], &[]).run().ok();
     let back = fresh_path("back");
-    Root.call(["cp", &inside, back.to_str().unwrap()])
-        .run()
-        .ok();
+    who.call(["cp", &inside, back.to_str().unwrap()]).run().ok();
     assert_eq!(fs::read_to_string(back).unwrap(), "of the host");
     c.call(&["unpause"], &[]).run().ok();
 }
 
-#[test]
-fn a_health_check() {
+fn a_health_check(who: Podman) {
     let flags = [
         "--health-cmd=test -e /tmp/good",
         "--health-interval=disable",
         "--health-retries=1",
     ];
-    let c = Root.started(&flags, &["sleep", "1000"]);
-    Root.call(["healthcheck", "run", &c.name]).run().exits(1);
+    let c = who.started(&flags, &["sleep", "1000"]);
+    who.call(["healthcheck", "run", &c.name]).run().exits(1);
     c.exec(&[], &["touch", "/tmp/good"]).ok();
-    Root.call(["healthcheck", "run", &c.name]).run().ok();
+    who.call(["healthcheck", "run", &c.name]).run().ok();
     assert_eq!(c.says("{{.State.Health.Status}}"), "healthy");
 }
 
@@ -472,20 +489,16 @@ fn a_rootfs_without_an_image() {
     }
 }
 
-#[test]
-fn a_secret() {
+fn a_secret(who: Podman) {
     let name = test_name();
     let file = fresh_path("secret");
     fs::write(&file, "hidden").unwrap();
-    Root.call(["secret", "create", &name, file.to_str().unwrap()])
+    who.call(["secret", "create", &name, file.to_str().unwrap()])
         .run()
         .ok();
     let path = format!("/run/secrets/{name}");
-    assert_eq!(
-        Root.printed(&["--secret", &name], &["cat", &path]),
-        "hidden"
-    );
-    Root.call(["secret", "rm", &name]).run().ok();
+    assert_eq!(who.printed(&["--secret", &name], &["cat", &path]), "hidden");
+    who.call(["secret", "rm", &name]).run().ok();
 }
 
 #[test]
