@@ -39,11 +39,26 @@ fn counts_on(bundle: &Bundle, c: &Container<'_>, what: &str) {
     });
     let said = said(bundle);
     let whole = &said[..=said.rfind('\n').unwrap()];
-    for (expected, line) in whole.lines().enumerate() {
+    let numbers = whole.lines().filter(|line| !HURT_BY_CRIU.contains(line));
+    for (expected, line) in numbers.enumerate() {
         assert_eq!(line, expected.to_string(), "{what}");
     }
     let frozen = fs::read_to_string(c.cgroup_dir().join("cgroup.freeze")).unwrap();
     assert_eq!(frozen, "0\n", "{what}");
+}
+
+/// What the counting shell says of its child that was executing CRIU's code when CRIU was killed: nothing that vzrun does
+/// can bring such a process back (docs/checkpoint.md).
+const HURT_BY_CRIU: [&str; 2] = ["Trace/breakpoint trap", "Segmentation fault"];
+
+/// Whether it was the shell itself.
+fn is_lost(c: &Container<'_>) -> bool {
+    let mut status = String::new();
+    until("CRIU's death to have its effect", || {
+        status = c.status();
+        (status == "running" || status == "stopped").then_some(())
+    });
+    status == "stopped"
 }
 
 fn spawn(bundle: &Bundle, c: &Container<'_>, flags: &[&str]) -> Running {
@@ -100,31 +115,39 @@ fn of_vzrun() {
 fn of_criu() {
     differs!(Runc | Crun, "leaves the container frozen at times");
     let mut dice = Dice::new();
-    let bundle = Bundle::new();
-    let c = counting(&bundle);
-    let longest = {
-        let begun = Instant::now();
-        spawn(&bundle, &c, &["--leave-running"]).wait().ok();
-        begun.elapsed()
-    };
-    let mut killed = 0;
-    for round in 0..rounds(60, 1.0) {
-        let delay = dice.time(longest);
-        let running = spawn(&bundle, &c, &["--leave-running"]);
-        sleep(delay);
-        if let Some(criu) = criu_of(running.pid()) {
-            killed += usize::from(kill_process(criu, Signal::KILL).is_ok());
+    let (mut round, mut killed, mut lost) = (0, 0, 0);
+    while round < rounds(60, 1.0) {
+        let bundle = Bundle::new();
+        let c = counting(&bundle);
+        let longest = {
+            let begun = Instant::now();
+            spawn(&bundle, &c, &["--leave-running"]).wait().ok();
+            begun.elapsed()
+        };
+        while round < rounds(60, 1.0) {
+            round += 1;
+            let delay = dice.time(longest);
+            let running = spawn(&bundle, &c, &["--leave-running"]);
+            sleep(delay);
+            if let Some(criu) = criu_of(running.pid()) {
+                killed += usize::from(kill_process(criu, Signal::KILL).is_ok());
+            }
+            let output = running.wait();
+            assert!(
+                matches!(output.code(), Some(0 | 1)),
+                "{}",
+                output.describe()
+            );
+            if is_lost(&c) {
+                lost += 1;
+                break;
+            }
+            let what = format!("round {round}: criu killed after {delay:?}");
+            counts_on(&bundle, &c, &what);
         }
-        let output = running.wait();
-        assert!(
-            matches!(output.code(), Some(0 | 1)),
-            "{}",
-            output.describe()
-        );
-        let what = format!("round {round}: criu killed after {delay:?}");
-        counts_on(&bundle, &c, &what);
     }
-    println!("{killed} times there was one to kill");
+    println!("{killed} times there was one to kill, {lost} times in the middle of its own code");
+    assert!(lost * 10 <= killed, "{lost} lost of {killed}");
 }
 
 #[test]

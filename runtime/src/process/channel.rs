@@ -141,11 +141,21 @@ impl ParentEnd {
         }
     }
 
-    /// Gives the child its filter. One that has ended has said why, or will be found dead.
+    /// Gives the child its filter.
     pub(super) fn program(&self, program: &[u8]) -> Result<()> {
-        match socket::send(&self.0, &[b"P", program].concat(), &[]) {
+        self.unasked(&[b"P", program].concat())
+    }
+
+    /// Lets the child go on before it is ready.
+    pub(super) fn go_beforehand(&self) -> Result<()> {
+        self.unasked(b"G")
+    }
+
+    /// Says what the child has not asked for. One that has ended has said why, or will be found dead.
+    fn unasked(&self, message: &[u8]) -> Result<()> {
+        match socket::send(&self.0, message, &[]) {
             Err(error) if matches!(error.errno(), Some(Errno::PIPE | Errno::CONNRESET)) => Ok(()),
-            other => other.context(|| "telling the child its filter"),
+            other => other.context(|| "talking to the child"),
         }
     }
 

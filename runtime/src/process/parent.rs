@@ -106,7 +106,7 @@ impl<'a> Newborn<'a> {
                 }
                 self.filtered = true;
                 if self.goes_ahead() {
-                    self.answer(&[])?;
+                    self.channel.go_beforehand()?;
                 }
             }
             let (request, fds) = match self.channel.receive() {
