@@ -23,7 +23,12 @@ fn checkpointed(script: &str) -> Bundle {
 }
 
 fn prepare(bundle: &Bundle, script: &str) {
-    let script = format!("exec >/tmp/out 2>&1 </dev/null; echo begins; {script}");
+    prepare_after(bundle, "", script);
+}
+
+/// It is checkpointed when it has done what comes `first`.
+fn prepare_after(bundle: &Bundle, first: &str, script: &str) {
+    let script = format!("exec >/tmp/out 2>&1 </dev/null; {first} echo begins; {script}");
     bundle.args(&["/bin/sh", "-c", &script]);
     let c = bundle.container();
     c.run_detached();
@@ -376,8 +381,8 @@ fn cgroups_below_are_there_again() {
     differs!(Runc, "goes back to the cgroup of the checkpoint");
     let bundle = Bundle::new();
     bundle.set("/mounts/6/options", json!(["nosuid", "noexec", "nodev"]));
-    let script = "mkdir /sys/fs/cgroup/inner; echo $$ >/sys/fs/cgroup/inner/cgroup.procs;";
-    prepare(&bundle, &format!("{script} {WAITS}"));
+    let moves = "mkdir /sys/fs/cgroup/inner; echo $$ >/sys/fs/cgroup/inner/cgroup.procs;";
+    prepare_after(&bundle, moves, WAITS);
     let c = bundle.container_named("elsewhere");
     call(&c, "restore", &images(&bundle), &["-d"]).run().ok();
     let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap();
