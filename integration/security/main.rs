@@ -15,7 +15,7 @@ mod procfs;
 mod swaps;
 mod users;
 
-use integration::Bundle;
+use integration::{Bundle, tree};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,23 +27,6 @@ fn host_side(bundle: &Bundle) -> PathBuf {
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("secret"), "secret of the host\n").unwrap();
     dir
-}
-
-/// All paths below a directory.
-fn tree(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut dirs = vec![dir.to_path_buf()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                dirs.push(entry.path());
-            }
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    found
 }
 
 /// What there is at a path in `after` and was not in `before`, or the other way round, in words.

@@ -60,7 +60,7 @@ pub use dice::{Dice, rounds};
 pub use docker::Docker;
 pub use engine::{EngineLog, become_subreaper, parent_of, pid_in, reap};
 pub use engine_command::{Engine, Started};
-pub use host::{Snapshot, cgroup_dirs_named, mounts_under, processes_of};
+pub use host::{Snapshot, cgroup_dirs_named, mounts_under, processes_of, tree};
 pub use host_mount::{HostMount, find_mount, has_attribute, has_option, mount_at};
 pub use installed::{
     IMAGE, containers_conf, engine_call, engine_daemon, engine_dir, fresh_path, image_tar,

@@ -6,7 +6,7 @@ use integration::{Bundle, Container, Dice, Running, differs, rounds, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::thread::sleep;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Numbers go to a file of the container, each once and in order.
 const COUNTER: &str =
@@ -67,6 +67,13 @@ fn spawn(bundle: &Bundle, c: &Container<'_>, flags: &[&str]) -> Running {
     c.call("checkpoint", &all).spawn()
 }
 
+/// How long one takes that nothing happens to.
+fn time_of_a_whole_one(bundle: &Bundle, c: &Container<'_>) -> Duration {
+    let begun = Instant::now();
+    spawn(bundle, c, &["--leave-running"]).wait().ok();
+    begun.elapsed()
+}
+
 /// The criu that this vzrun has started.
 fn criu_of(vzrun: i32) -> Option<Pid> {
     let children = fs::read_to_string(format!("/proc/{vzrun}/task/{vzrun}/children")).ok()?;
@@ -90,11 +97,7 @@ fn of_vzrun() {
     let mut dice = Dice::new();
     let bundle = Bundle::new();
     let c = counting(&bundle);
-    let longest = {
-        let begun = Instant::now();
-        spawn(&bundle, &c, &["--leave-running"]).wait().ok();
-        begun.elapsed()
-    };
+    let longest = time_of_a_whole_one(&bundle, &c);
     for round in 0..rounds(60, 1.0) {
         let delay = dice.time(longest);
         // Either way of ending is cut off by the death of vzrun; one that has done all its work may end the container.
@@ -119,11 +122,7 @@ fn of_criu() {
     while round < rounds(60, 1.0) {
         let bundle = Bundle::new();
         let c = counting(&bundle);
-        let longest = {
-            let begun = Instant::now();
-            spawn(&bundle, &c, &["--leave-running"]).wait().ok();
-            begun.elapsed()
-        };
+        let longest = time_of_a_whole_one(&bundle, &c);
         while round < rounds(60, 1.0) {
             round += 1;
             let delay = dice.time(longest);

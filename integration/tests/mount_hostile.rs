@@ -1,7 +1,7 @@
 //! Images and configs that try to get mounts, nodes and files made outside of the root filesystem, or to put something
 //! else where /proc and /sys should be.
 
-use integration::{Bundle, HostMount, Value, differs, json, probe_report};
+use integration::{Bundle, HostMount, Value, differs, json, probe_report, tree};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,6 @@ fn host_side(bundle: &Bundle) -> PathBuf {
         fs::create_dir_all(dir.join(sub)).unwrap();
     }
     dir
-}
-
-/// All paths below a directory.
-fn tree(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut dirs = vec![dir.to_path_buf()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                dirs.push(entry.path());
-            }
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    found
 }
 
 /// Replaces a directory of the image by a link.

@@ -1,6 +1,6 @@
 //! SCMP_ACT_NOTIFY: the listener goes to the agent at listenerPath, which then answers the container's calls.
 
-use integration::{Bundle, SeccompAgent, Value, Verdict, differs, json};
+use integration::{Bundle, Container, SeccompAgent, Value, Verdict, differs, json};
 
 const GETSID: i64 = libc::SYS_getsid;
 const EOPNOTSUPP: i32 = 95;
@@ -30,6 +30,14 @@ fn notify(bundle: &Bundle, names: &[&str]) {
             "syscalls": [{"names": names, "action": "SCMP_ACT_NOTIFY"}],
         }),
     );
+}
+
+/// Its getsid(2) gives what the agent says.
+fn is_answered(c: &Container<'_>, agent: &SeccompAgent) {
+    let run = c.spawn_run();
+    let listener = agent.serve(|_| Verdict::Value(4711));
+    assert_eq!(run.wait().ok().json()[call()], 4711);
+    listener.wait();
 }
 
 #[test]
@@ -68,10 +76,7 @@ fn without_no_new_privs_too() {
         bundle.set("/process/noNewPrivileges", json!(false));
         bundle.set("/process/user/uid", json!(user));
         let c = bundle.container();
-        let run = c.spawn_run();
-        let listener = agent.serve(|_| Verdict::Value(4711));
-        assert_eq!(run.wait().ok().json()[call()], 4711);
-        listener.wait();
+        is_answered(&c, &agent);
     }
 }
 
@@ -214,10 +219,7 @@ fn rootless_containers_have_agents() {
         let (bundle, agent) = of(Bundle::rootless(1000, 1000));
         bundle.set("/process/noNewPrivileges", json!(no_new_privs));
         let c = bundle.container();
-        let run = c.spawn_run();
-        let listener = agent.serve(|_| Verdict::Value(4711));
-        assert_eq!(run.wait().ok().json()[call()], 4711);
-        listener.wait();
+        is_answered(&c, &agent);
     }
 }
 
@@ -355,10 +357,7 @@ fn killable_waits_are_asked_for() {
     let c = bundle.container();
     differs!(Crun < (1, 22), "does not know the flag");
     differs!(Runc < (1, 4), "its library does not know the flag");
-    let run = c.spawn_run();
-    let listener = agent.serve(|_| Verdict::Value(4711));
-    assert_eq!(run.wait().ok().json()[call()], 4711);
-    listener.wait();
+    is_answered(&c, &agent);
 }
 
 #[test]
@@ -369,10 +368,7 @@ fn an_annotation_names_the_agent() {
     let path = agent.path().display().to_string();
     bundle.set("/annotations", json!({"run.oci.seccomp.receiver": path}));
     let c = bundle.container();
-    let run = c.spawn_run();
-    let listener = agent.serve(|_| Verdict::Value(4711));
-    assert_eq!(run.wait().ok().json()[call()], 4711);
-    listener.wait();
+    is_answered(&c, &agent);
 }
 
 /// An agent that goes away: the calls fail, the container does not hang.

@@ -17,7 +17,7 @@
 //!   or, where none of the above is needed and the program need not wait for anything:
 //!                                 <--      Go, said beforehand
 //!            puts state.json into place
-//!            Ready                -->      writes the pid file
+//!            Ready                -->      lets others at the container
 //!   else:
 //!            Ready                -->      saves state.json, writes the pid file
 //!                                 <--      Go (or end of the socket: the parent is dead, so ends the child)
