@@ -1,5 +1,4 @@
 # A thin door: what a target does stands in hack/.
-TARGET  ?= $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PREFIX  ?= /usr/local
 DESTDIR ?=
 # Where Podman's configuration is; by default /etc, or ~/.config for a PREFIX in the home directory.
@@ -12,7 +11,7 @@ RUNTIME ?= vzrun
 help:
 	@echo 'vzrun, an OCI runtime. Targets:'
 	@echo '  make demo       build vzrun, make a bundle and run a container in it (root or not)'
-	@echo '  make build      the static release binary: target/$(TARGET)/release/vzrun'
+	@echo '  make build      the static release binary: target/static/vzrun'
 	@echo '  make test       unit tests, then the integration tests in a Debian root and in a VM (root, Debian)'
 	@echo '  make test-runc  the same integration tests on runc; also test-crun, test-runc-sid, test-crun-sid'
 	@echo '  make check      format, lints, documentation, layers, licences, file lengths'

@@ -107,11 +107,8 @@ impl Runtime {
 
 /// The release build of one of this workspace's binaries.
 pub(crate) fn built(name: &str) -> PathBuf {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../target")
-        .join(target)
-        .join("release")
+        .join("../target/static")
         .join(name)
 }
 

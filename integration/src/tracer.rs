@@ -11,10 +11,16 @@
 //! x86-64 only: the registers are named here.
 
 use crate::{Call, Output, Running};
-use libc::{c_int, c_long, c_uint, c_void, pid_t};
+use libc::{c_int, c_long, c_void, pid_t};
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{self, RecvTimeoutError};
+
+/// A request of ptrace(2), which the C libraries do not agree on.
+#[cfg(target_env = "musl")]
+type Request = c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
 
 /// Which calls fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -324,7 +330,7 @@ fn has_string(pid: pid_t, address: u64, string: &str) -> bool {
 }
 
 /// A request that carries a number, or the address of one that it fills. Its failure means that the process has been killed, which shows soon enough.
-fn trace(request: c_uint, pid: pid_t, data: usize) {
+fn trace(request: Request, pid: pid_t, data: usize) {
     let none = std::ptr::null_mut::<c_void>();
     // SAFETY: of the requests used with this only PTRACE_GETEVENTMSG touches memory of this process: a c_ulong of the caller's,
     // which lives through the call.

@@ -235,7 +235,7 @@ pub(crate) fn mtu(name: &str) -> Option<i32> {
         {
             *to = from as c_char;
         }
-        let result = libc::ioctl(socket, libc::SIOCGIFMTU, &mut request);
+        let result = libc::ioctl(socket, libc::SIOCGIFMTU as _, &mut request);
         libc::close(socket);
         (result == 0).then_some(request.ifr_ifru.ifru_mtu)
     }

@@ -42,10 +42,15 @@ impl From<vzrun::Error> for Failure {
 #[cfg(not(test))]
 vzrun::program!(start);
 
+/// musl's own asks the kernel for a page per size and gives it back as often.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 #[cfg_attr(test, expect(dead_code))]
-fn start() -> u8 {
+fn start(arguments: Vec<OsString>) -> u8 {
     let ready = vzrun::prepare_process().map_err(Failure::from);
-    match ready.and_then(|()| run(std::env::args_os().collect())) {
+    match ready.and_then(|()| run(arguments)) {
         Ok(code) => code,
         Err(failure) => {
             if let Some(usage) = &failure.usage {
