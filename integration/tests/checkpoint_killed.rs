@@ -51,14 +51,31 @@ fn counts_on(bundle: &Bundle, c: &Container<'_>, what: &str) {
 /// can bring such a process back (docs/checkpoint.md).
 const HURT_BY_CRIU: [&str; 2] = ["Trace/breakpoint trap", "Segmentation fault"];
 
-/// Whether it was the shell itself.
-fn is_lost(c: &Container<'_>) -> bool {
-    let mut status = String::new();
+/// Whether it was the shell itself, or the shell waits for one that hangs in that code.
+fn is_lost(bundle: &Bundle, c: &Container<'_>) -> bool {
+    let begun = Instant::now();
+    let before = said(bundle).lines().count();
     until("CRIU's death to have its effect", || {
-        status = c.status();
-        (status == "running" || status == "stopped").then_some(())
-    });
-    status == "stopped"
+        match c.status().as_str() {
+            "stopped" => return Some(true),
+            "running" if said(bundle).lines().count() > before + 3 => return Some(false),
+            "running" => (),
+            _ => return None,
+        }
+        (begun.elapsed() > HANGS && runs_code_of_criu(c)).then_some(true)
+    })
+}
+
+/// A process that writes every 10 ms and has not done so for this long will not.
+const HANGS: Duration = Duration::from_secs(5);
+
+/// CRIU puts its code into a process as a memory file of this name.
+fn runs_code_of_criu(c: &Container<'_>) -> bool {
+    let procs = fs::read_to_string(c.cgroup_dir().join("cgroup.procs")).unwrap();
+    procs.lines().any(|pid| {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"));
+        maps.is_ok_and(|maps| maps.contains("/memfd:CRIUMFD"))
+    })
 }
 
 fn spawn(bundle: &Bundle, c: &Container<'_>, flags: &[&str]) -> Running {
@@ -137,7 +154,7 @@ fn of_criu() {
                 "{}",
                 output.describe()
             );
-            if is_lost(&c) {
+            if is_lost(&bundle, &c) {
                 lost += 1;
                 break;
             }
