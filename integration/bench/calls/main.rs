@@ -48,19 +48,28 @@ fn main() {
          | in libseccomp's tree, ns (instructions) | in libseccomp's list, ns (instructions) |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     );
-    let getppid = libc::SYS_getppid as u32;
+    let getppid = call(libc::SYS_getppid as u32, 0);
     let refused = [worst(&ours), worst(&tree), worst(&list)];
-    let (bare, _) = time(None, getppid);
+    let (bare, _) = time(None, &getppid);
     println!("| no filter | | | {bare:.0} | | | |");
+    let cells = refused.map(|refused| {
+        let program = refuses_one(refused.number);
+        let (least, _) = time(Some(&program), &refused);
+        format!("{least:.0} ({})", run(&program, &refused).1)
+    });
+    println!(
+        "| one that refuses that call alone | 4 | | | {} |",
+        cells.join(" | ")
+    );
     for (name, program) in [
         ("vzrun's", &ours),
         ("libseccomp's, a tree (as runc has it)", &tree),
         ("libseccomp's, a list (as crun has it)", &list),
     ] {
-        let (parent, installing) = time(Some(program), getppid);
-        let cells = refused.map(|number| {
-            let steps = run(program, &call(number)).1;
-            format!("{:.0} ({steps})", time(Some(program), number).0)
+        let (parent, installing) = time(Some(program), &getppid);
+        let cells = refused.map(|refused| {
+            let steps = run(program, &refused).1;
+            format!("{:.0} ({steps})", time(Some(program), &refused).0)
         });
         println!(
             "| {name} | {} | {installing:.0} | {parent:.0} | {} |",
@@ -70,32 +79,62 @@ fn main() {
     }
 }
 
-fn call(number: u32) -> Call {
+fn call(number: u32, argument: u64) -> Call {
     Call {
         number,
         arch: X86_64,
-        args: [0; 6],
+        args: [argument; 6],
     }
 }
 
-/// Of the calls that are refused, whatever their arguments are, the one that takes the most instructions. A call that is
-/// allowed is answered by the kernel without running the program.
-fn worst(program: &[Instruction]) -> u32 {
-    assert_eq!(run(program, &call(libc::SYS_getppid as u32)).0, ALLOW);
+/// Of the calls that are refused, the one that takes the most instructions. A call that is allowed whatever its arguments
+/// are is answered by the kernel without running the program.
+fn worst(program: &[Instruction]) -> Call {
+    assert_eq!(run(program, &call(libc::SYS_getppid as u32, 0)).0, ALLOW);
     (0..450)
-        .filter(|number| run(program, &call(*number)).0 & 0xffff_0000 == ERRNO)
-        .max_by_key(|number| run(program, &call(*number)).1)
+        .flat_map(|number| ARGUMENTS.map(|argument| call(number, argument)))
+        .filter(|call| run(program, call).0 & 0xffff_0000 == ERRNO)
+        .max_by_key(|call| run(program, call).1)
         .expect("some call is refused")
+}
+
+/// For Docker's conditions: flags of clone(2), a personality(2) it does not know, AF_VSOCK.
+const ARGUMENTS: [u64; 4] = [
+    0,
+    u64::MAX,
+    libc::CLONE_NEWUSER as u64,
+    libc::AF_VSOCK as u64,
+];
+
+/// The shortest program that refuses a call: what no other can be below.
+fn refuses_one(number: u32) -> Vec<Instruction> {
+    let of = |code: u32, jt, jf, k| Instruction {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    vec![
+        of(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        of(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+        of(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            ERRNO | libc::EPERM as u32,
+        ),
+        of(libc::BPF_RET | libc::BPF_K, 0, 0, ALLOW),
+    ]
 }
 
 /// Nanoseconds for one call under this filter, and microseconds to install it, in a process of its own. The call does
 /// nothing: it is getppid(2), or refused.
-fn time(program: Option<&[Instruction]>, number: u32) -> (f64, f64) {
+fn time(program: Option<&[Instruction]>, call: &Call) -> (f64, f64) {
     let (mut from_child, to_parent) = pipe().expect("pipe");
     // SAFETY: there is one thread, so the child is as good a process as this one; it ends in `_exit`.
     match unsafe { libc::fork() } {
         0 => {
-            measure(program, number, to_parent);
+            measure(program, call, to_parent);
             // SAFETY: nothing of the parent's is run.
             unsafe { libc::_exit(0) }
         }
@@ -116,17 +155,18 @@ fn time(program: Option<&[Instruction]>, number: u32) -> (f64, f64) {
     }
 }
 
-fn measure(program: Option<&[Instruction]>, number: u32, mut to: PipeWriter) {
+fn measure(program: Option<&[Instruction]>, call: &Call, mut to: PipeWriter) {
     let start = Instant::now();
     if let Some(program) = program {
         install(program);
     }
     let installing = start.elapsed().as_nanos() as f64 / 1000.0;
+    let [a, b, c, d, e, f] = call.args;
     let times = (0..TIMES).map(|_| {
         let start = Instant::now();
         for _ in 0..CALLS {
             // SAFETY: getppid takes nothing, and what is refused never gets to see its arguments.
-            unsafe { libc::syscall(number.into(), 0, 0, 0, 0, 0, 0) };
+            unsafe { libc::syscall(call.number.into(), a, b, c, d, e, f) };
         }
         start.elapsed().as_nanos() as f64 / f64::from(CALLS)
     });
