@@ -1,17 +1,33 @@
 //! The calls that rustix has no safe form of, and the entry point.
 
 use libc::{c_char, c_int, c_long, c_ulong, c_void};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Rust's own start would ignore SIGPIPE and reopen closed stdio, and so hide what the runtime set.
 // SAFETY: the C library calls `main` once; no other function of this name is linked in.
 #[unsafe(no_mangle)]
-extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    let words = (0..usize::try_from(argc).unwrap_or(0)).map(|place| {
+        // SAFETY: the C library gives so many pointers to strings, and nothing changes them.
+        let word = unsafe { CStr::from_ptr(*argv.add(place)) };
+        word.to_string_lossy().into_owned()
+    });
+    let _ = ARGUMENTS.set(words.collect());
     crate::run()
+}
+
+/// With musl only Rust's own start would tell Rust's library.
+static ARGUMENTS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// The program's name and its arguments.
+pub(crate) fn arguments() -> &'static [String] {
+    ARGUMENTS.get().map_or(&[], Vec::as_slice)
 }
 
 /// A file for an inherited fd.

@@ -52,10 +52,7 @@ use std::os::unix::net::UnixDatagram;
 
 /// What `main` in `kernel.rs` calls.
 fn run() -> i32 {
-    let args: Vec<String> = std::env::args_os()
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let words: Vec<&str> = kernel::arguments().iter().map(String::as_str).collect();
     let program = words.first().copied().unwrap_or("/probe");
     let result = command(program, words.get(1..).unwrap_or_default());
     // Without Rust's own start there is no flush at the end either.
@@ -148,7 +145,7 @@ fn hook(file: &str, then: &[&str]) -> Result<i32, Box<dyn std::error::Error>> {
     let mut stdin = String::new();
     std::io::stdin().read_to_string(&mut stdin)?;
     let seen = json!({
-        "args": std::env::args().collect::<Vec<_>>(),
+        "args": kernel::arguments(),
         "stdin": stdin,
         "env": report::environment(),
         "cwd": report::cwd(),

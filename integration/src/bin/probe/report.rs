@@ -14,7 +14,7 @@ pub(crate) fn all() -> Value {
     // First, so that no fd of our own is among them.
     let fds = open_fds();
     let mut report = json!({
-        "args": std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        "args": kernel::arguments(),
         "env": environment(),
         "cwd": cwd(),
         "exe": link("/proc/self/exe"),
