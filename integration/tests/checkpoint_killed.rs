@@ -2,9 +2,10 @@
 //!
 //! `VZRUN_TEST_ROUNDS=1000` makes the long run, `VZRUN_TEST_SEED` repeats one.
 
-use integration::{Bundle, Container, Dice, Running, differs, rounds, until};
+use integration::{Bundle, Container, DEADLINE, Dice, Running, differs, rounds, until, wait_exit};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -164,6 +165,33 @@ fn of_criu() {
     }
     println!("{killed} times there was one to kill, {lost} times in the middle of its own code");
     assert!(lost * 10 <= killed, "{lost} lost of {killed}");
+}
+
+/// CRIU tries the kernel out in processes that wait until they are killed.
+#[test]
+fn a_helper_that_criu_leaves_keeps_nobody_waiting() {
+    differs!(
+        Runc | Crun,
+        "waits for as long as the connection is open somewhere"
+    );
+    let bundle = Bundle::new();
+    let c = counting(&bundle);
+    let place = bundle.home().join("bin");
+    fs::create_dir(&place).unwrap();
+    let criu = place.join("criu");
+    fs::write(
+        &criu,
+        "#!/bin/sh\nsleep 5000 & echo $! >\"$0.helper\"; kill -9 $$\n",
+    )
+    .unwrap();
+    fs::set_permissions(&criu, PermissionsExt::from_mode(0o755)).unwrap();
+    let images = bundle.home().join("images");
+    let call = c.call("checkpoint", &["--image-path", images.to_str().unwrap()]);
+    let output = call.env("PATH", format!("{}:/usr/bin", place.display()));
+    output.run().exits(1).says("criu died (signal 9)");
+    let helper = fs::read_to_string(place.join("criu.helper")).unwrap();
+    assert!(wait_exit(helper.trim().parse().unwrap(), DEADLINE));
+    counts_on(&bundle, &c, "the end of a CRIU that was none");
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use prost::Message as _;
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use super::rpc::{Features, Kind, Request, Response, Version};
 use crate::error::{Context, Error, ErrorKind, Result, errno_text};
 use crate::sys::fork::{self, Child, Fork};
-use crate::sys::poll::{self, Moved};
-use crate::sys::{process, signal, socket};
+use crate::sys::poll::{self, Moved, PollFd, PollFlags};
+use crate::sys::{pidfd, process, signal, socket};
 
 /// Where CRIU has its end of the connection.
 const CONNECTION: RawFd = 3;
@@ -39,6 +40,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
     /// Descriptors for it, from [`FIRST_FD`] on. It has stdin, stdout and stderr of the caller.
     pub(crate) fds: &'a [BorrowedFd<'a>],
+    /// It stays in the caller's session, which a terminal may belong to that is restored.
+    pub(crate) shares_session: bool,
 }
 
 /// What comes between a request and its answer.
@@ -52,6 +55,8 @@ pub(crate) struct Criu {
     pub(crate) child: Child,
     connection: OwnedFd,
     version: Version,
+    /// It is the leader of a process group, with its helpers in it.
+    leads_group: bool,
     ended: bool,
 }
 
@@ -87,6 +92,7 @@ impl Criu {
             child,
             connection: ours,
             version: Version::default(),
+            leads_group: !launch.shares_session,
             ended: false,
         };
         let request = Request {
@@ -200,6 +206,7 @@ impl Criu {
     }
 
     fn receive(&mut self) -> Result<(Response, Vec<OwnedFd>)> {
+        self.wait_for_word()?;
         let mut buffer = vec![0; LONGEST];
         let (length, fds) = match socket::receive(&self.connection, &mut buffer) {
             Err(error) if error.errno() == Some(Errno::CONNRESET) => return Err(self.died()),
@@ -214,7 +221,25 @@ impl Criu {
         Ok((answer, fds))
     }
 
+    /// Helpers of a CRIU that was killed may hold its end of the connection for ever, so the end of the connection alone
+    /// would be no sign.
+    fn wait_for_word(&mut self) -> Result<()> {
+        let mut fds = [
+            PollFd::new(&self.connection, PollFlags::IN),
+            PollFd::new(&self.child.pidfd, PollFlags::IN),
+        ];
+        poll::poll(&mut fds, None)?;
+        match fds[0].revents().is_empty() {
+            true => Err(self.died()),
+            false => Ok(()),
+        }
+    }
+
     fn died(&mut self) -> Error {
+        // Not reaped yet, its number is that of its group still: whoever is left there helps nobody any more.
+        if pidfd::wait_exit(&self.child.pidfd, None).is_ok() && self.leads_group {
+            let _ = rustix::process::kill_process_group(self.child.pid, Signal::KILL);
+        }
         let how = match self.reap() {
             Ok(how) => how.to_string(),
             Err(error) => error.to_string(),
@@ -305,6 +330,9 @@ fn execute(
     fail: &OwnedFd,
 ) -> Result<std::convert::Infallible> {
     signal::reset();
+    if !launch.shares_session {
+        process::setsid()?;
+    }
     let connection = high(connection.as_fd())?;
     let handed = launch.fds.iter().map(|fd| high(*fd));
     let handed = handed.collect::<Result<Vec<_>>>()?;

@@ -88,7 +88,10 @@ impl Container {
             images.check_parent(parent)?;
         }
         let cgroup = self.cgroup()?;
-        let mut criu = Criu::start(&Launch::default())?;
+        let mut criu = Criu::start(&Launch {
+            shares_session: options.criu.shell_job,
+            ..Launch::default()
+        })?;
         check_features(&mut criu, options)?;
         let request = self.dump_request(options, &images, cgroup.as_ref())?;
         let mut notified = Dump {

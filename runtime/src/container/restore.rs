@@ -112,6 +112,7 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
     let launch = Launch {
         cgroup: made.cgroup.as_ref().map(AsFd::as_fd),
         fds: &namespaces,
+        shares_session: options.criu.shell_job,
     };
     let aside = Aside::step()?;
     mount_root(&plan.rootfs, &place)?;
