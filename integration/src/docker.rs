@@ -12,6 +12,15 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy, Debug)]
 pub struct Docker;
 
+impl Docker {
+    /// The first number of the daemon's version.
+    pub fn major_version(self) -> u32 {
+        let words = ["version", "--format={{.Server.Version}}"];
+        let version = self.call(words).run().ok().stdout;
+        version.split('.').next().unwrap().parse().unwrap()
+    }
+}
+
 fn bare() -> Call {
     let socket = format!("unix://{}/docker.sock", engine_dir().display());
     engine_call("docker").env("DOCKER_HOST", socket)

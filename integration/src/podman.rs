@@ -32,7 +32,9 @@ impl Podman {
                 ip route add default via 192.0.2.254";
             engine_call("sh").args(["-euc", script]).run().ok();
         } else {
-            // For --userns=auto.
+            // For --userns=auto. The ids of one that is no user count for nothing with the libsubid of today.
+            let user = ["--system", "--no-create-home", "containers"];
+            engine_call("useradd").args(user).run().ok();
             for file in ["/etc/subuid", "/etc/subgid"] {
                 let ids = fs::read_to_string(file).unwrap();
                 fs::write(file, ids + "containers:500000:1000000\n").unwrap();

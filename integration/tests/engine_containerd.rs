@@ -37,7 +37,9 @@ fn ctr<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> Call {
         podman().args(["import", "-q"]).arg(image_tar()).arg(IMAGE).run().ok();
         let archive = dir.join("archive.tar");
         podman().args(["save", "-q", "-o"]).arg(&archive).arg(IMAGE).run().ok();
-        bare(["image", "import", "--snapshotter=native", archive.to_str().unwrap()]).run().ok();
+        // By ctr itself: the daemon of containerd 2 unpacks for the snapshotters of its configuration alone.
+        let import = ["image", "import", "--local", "--snapshotter=native"];
+        bare(import).arg(archive).run().ok();
     });
     bare(words)
 }

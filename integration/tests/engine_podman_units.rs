@@ -118,8 +118,10 @@ fn a_quadlet_unit() {
     let command = |key: &str| {
         let line = service.lines().find_map(|line| line.strip_prefix(key));
         let line = line.unwrap_or_else(|| panic!("no {key} in\n{service}"));
-        // What is systemd's to fill in; there is no cgroup of a unit to divide here.
-        let line = line.replace("%t", dir.to_str().unwrap());
+        // What is systemd's to fill in and to read; there is no cgroup of a unit to divide here.
+        let line = line
+            .replace("%t", dir.to_str().unwrap())
+            .replace("\\x20", " ");
         line.replace("%N", "unit").replace("--cgroups=split", "")
     };
     // A shell takes the quotes away as systemd does.
@@ -130,13 +132,13 @@ fn a_quadlet_unit() {
     // Makes the image.
     Root.call(["version"]).run().ok();
     shell(&command("ExecStart=")).run().ok();
-    let id = fs::read_to_string(dir.join("unit.cid")).unwrap();
+    let id = Root.call(["inspect", "--format={{.Id}}", &name]).run().ok();
     until("what it prints", || {
         let logs = Root.call(["logs", &name]).run().ok().stdout;
         (logs == "b\n").then_some(())
     });
     shell(&command("ExecStop=")).run().ok();
-    wait_nothing_left(&id);
+    wait_nothing_left(id.stdout.trim());
 }
 
 /// Two services, of which one waits for the other to be healthy.
