@@ -4,6 +4,8 @@
 //! gets more words on its way out, each adding what only the outer place knows ("mounting "proc" to "/proc""). An outer
 //! text never repeats the inner one. Nothing in the library prints; the binary prints an error once.
 
+mod errno;
+
 use std::fmt;
 
 use rustix::io::Errno;
@@ -105,11 +107,7 @@ impl std::error::Error for Error {}
 
 /// The text of an errno as Go and so runc prints it (lower case): engines match substrings of it.
 pub(crate) fn errno_text(errno: Errno) -> String {
-    let mut text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
-    if let Some(at) = text.rfind(" (os error ") {
-        text.truncate(at);
-    }
-    text.to_lowercase()
+    errno::words(errno.raw_os_error())
 }
 
 /// What to do about a call that this host does not let vzrun make.
