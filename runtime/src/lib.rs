@@ -41,6 +41,9 @@ pub use seccomp::{Machine, SeccompProfile};
 #[doc(hidden)]
 pub use sys::entry::run_program;
 pub use sys::exe::seal as seal_executable;
+#[cfg(target_env = "musl")]
+#[doc(hidden)]
+pub use sys::heap::Heap;
 pub use sys::process::{Exit, prepare_process};
 
 /// What a container has used: the parts of [`stats::Stats`].

@@ -10,6 +10,8 @@ pub(crate) mod exe;
 pub(crate) mod fork;
 pub(crate) mod fs;
 pub(crate) mod group;
+#[cfg(target_env = "musl")]
+pub(crate) mod heap;
 pub(crate) mod ids;
 pub(crate) mod keyring;
 pub(crate) mod memfd;

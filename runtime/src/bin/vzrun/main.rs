@@ -42,10 +42,9 @@ impl From<vzrun::Error> for Failure {
 #[cfg(not(test))]
 vzrun::program!(start);
 
-/// musl's own asks the kernel for a page per size and gives it back as often.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: vzrun::Heap = vzrun::Heap::new();
 
 #[cfg_attr(test, expect(dead_code))]
 fn start(arguments: Vec<OsString>) -> u8 {
