@@ -136,6 +136,20 @@ fn an_allowed_device_works() {
 }
 
 #[test]
+fn all_of_a_kind_beside_one_of_it() {
+    for one in ["+c 60:7 r", "+c 60:* w"] {
+        check(
+            &["-a", "+c *:* rwm", one],
+            &[
+                ("rw c 60:7", PASSED),
+                ("rw c 61:7", PASSED),
+                ("r b 60:7", DENIED),
+            ],
+        );
+    }
+}
+
+#[test]
 fn exact_numbers() {
     check(
         &["-a", "+c 60:7 rwm"],

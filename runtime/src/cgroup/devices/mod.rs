@@ -92,13 +92,18 @@ impl DeviceRules {
             .context(|| format!("setting the device rules of the cgroup {:?}", cgroup.path))
     }
 
+    /// The program that decides by them.
+    pub(crate) fn compile(&self) -> Result<Vec<bpf::Insn>> {
+        program::compile(&self.0)
+    }
+
     fn attach(&self, cgroup: &Cgroup) -> Result<()> {
         // systemd's, or those of whoever has used the cgroup before.
         let present = bpf::prog_query(cgroup)?;
         if present.is_empty() && self.0.allow_all() {
             return Ok(());
         }
-        let program = bpf::prog_load(&program::compile(&self.0)?, NAME)?;
+        let program = bpf::prog_load(&self.compile()?, NAME)?;
         let mut attached = false;
         for id in present {
             let Some(old) = open(id)? else { continue };

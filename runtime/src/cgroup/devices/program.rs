@@ -77,9 +77,12 @@ pub(super) fn compile(rules: &Rules) -> Result<Vec<Insn>> {
                 (not_covered != 0)
                     .then(|| program.push(JUMP_IF_ANY_BIT, WHAT, 0, shifted(not_covered)))
             };
-            program.match_any_of(group);
-            if let Some(jump) = elsewhere {
-                program.land(jump)?;
+            let all = program.match_any_of(group);
+            match elsewhere {
+                Some(jump) => program.land(jump)?,
+                // Nothing is left for the others, and the kernel takes no program with code that is never reached.
+                None if all => break,
+                None => {}
             }
         }
         program.land(other_kind)?;
@@ -125,15 +128,15 @@ impl Program {
         self.code[at].offset = 1;
     }
 
-    /// Goes to the end if the device is of one of these sets.
-    fn match_any_of(&mut self, group: &[&Which]) {
+    /// Goes to the end if the device is of one of these sets, and tells whether every device of the kind is.
+    fn match_any_of(&mut self, group: &[&Which]) -> bool {
         if group
             .iter()
             .any(|it| it.major.is_none() && it.minor.is_none())
         {
             let jump = self.push(JUMP, 0, 0, 0);
             self.to_the_end.push(jump);
-            return;
+            return true;
         }
         for which in group {
             let (register, value) = match (which.major, which.minor) {
@@ -149,6 +152,7 @@ impl Program {
             let jump = self.push(JUMP_IF_EQUAL, register, 0, value);
             self.to_the_end.push(jump);
         }
+        false
     }
 
     /// Lets a jump end at the place where the next instruction goes.
@@ -241,6 +245,32 @@ mod tests {
         list.iter().rev().find(says).is_some_and(|rule| rule.allow)
     }
 
+    /// Else the kernel refuses it. Jumps lead forwards only.
+    fn all_is_reached(program: &[Insn]) -> bool {
+        let mut reached = vec![false; program.len() + 1];
+        reached[0] = true;
+        for (at, insn) in program.iter().enumerate() {
+            if matches!(insn.code, JUMP | JUMP_IF_EQUAL | JUMP_IF_ANY_BIT) {
+                reached[at + 1 + usize::try_from(insn.offset).unwrap()] |= reached[at];
+            }
+            reached[at + 1] |= reached[at] && !matches!(insn.code, JUMP | EXIT);
+        }
+        reached[..program.len()].iter().all(|one| *one)
+    }
+
+    #[test]
+    fn what_covers_all_of_a_kind_leaves_no_rest() {
+        for list in [
+            &["+c *:* rwm", "+c 1:3 r"][..],
+            &["+c *:* rwm", "+b *:* rwm", "+b 1:3 r"],
+            &["+c *:* rw", "+c 1:3 r"],
+            &["+a", "-c *:* rwm", "-c 1:3 r"],
+        ] {
+            let program = compile(&rules(list).unwrap()).unwrap();
+            assert!(all_is_reached(&program), "{list:?}");
+        }
+    }
+
     const KINDS: [Kind; 2] = [Kind::Block, Kind::Char];
     const NUMBERS: [u32; 6] = [0, 1, 3, 136, 4095, 1 << 19];
 
@@ -300,6 +330,7 @@ mod tests {
             }
             normal += 1;
             let program = compile(&rules).unwrap();
+            assert!(all_is_reached(&program), "{list:?}");
             each(|kind, numbers, bits| {
                 let allowed = run(&program, kind, numbers, bits);
                 let case = || format!("{list:?} {kind:?} {numbers:?} {bits}");
