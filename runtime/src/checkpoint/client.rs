@@ -264,7 +264,7 @@ impl Drop for Criu {
     }
 }
 
-fn refused(kind: Kind, answer: &Response) -> Error {
+pub(super) fn refused(kind: Kind, answer: &Response) -> Error {
     let name = match kind {
         Kind::Dump => "DUMP",
         Kind::Restore => "RESTORE",
@@ -275,7 +275,8 @@ fn refused(kind: Kind, answer: &Response) -> Error {
     };
     let errno = answer.errno.unwrap_or(0);
     let mut text = format!("criu failed: type {name} errno {errno}");
-    if errno > 0 {
+    // Beyond these there is no error of Linux.
+    if (1..=4095).contains(&errno) {
         let errno = Errno::from_raw_os_error(errno);
         text += &format!(" ({})", errno_text(errno));
     }
@@ -347,4 +348,29 @@ fn execute(
         let path = OsStr::from_bytes(program.to_bytes());
         Error::os(format!("execve({path:?})"), errno)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_that_is_none_is_a_number() {
+        for (errno, text) in [
+            (None, "criu failed: type DUMP errno 0"),
+            (
+                Some(2),
+                "criu failed: type DUMP errno 2 (no such file or directory)",
+            ),
+            (Some(4096), "criu failed: type DUMP errno 4096"),
+            (Some(-1), "criu failed: type DUMP errno -1"),
+            (Some(i32::MAX), "criu failed: type DUMP errno 2147483647"),
+        ] {
+            let answer = Response {
+                errno,
+                ..Response::default()
+            };
+            assert_eq!(refused(Kind::Dump, &answer).to_string(), text);
+        }
+    }
 }
