@@ -4,9 +4,7 @@
 //! Both sides must choose the same names, from the config alone. A mount is named after its place in the config, a
 //! covered file after what covers it, a standard stream after the file that it was.
 
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::rpc::{InheritFd, MountMap};
@@ -14,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::spec::{self, LinuxNamespaceType, Spec};
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount;
+use crate::sys::mountinfo::{self, Line};
 use crate::sys::procfs::Procfs;
 
 /// What covers files in `maskedPaths`, and the name for it.
@@ -28,13 +27,6 @@ const NODES: [&str; 6] = [
     "/dev/urandom",
 ];
 
-/// A line of proc_pid_mountinfo(5), as far as it matters.
-#[derive(Debug, PartialEq, Eq)]
-struct Line {
-    id: u64,
-    place: PathBuf,
-}
-
 /// The mounts of a container that are there, with its root.
 struct Table {
     lines: Vec<Line>,
@@ -45,7 +37,7 @@ impl Table {
     fn of(pid: i32, procfs: &Procfs) -> Result<Table> {
         let text = procfs.read(&format!("{pid}/mountinfo"))?;
         Ok(Table {
-            lines: text.lines().filter_map(parse).collect(),
+            lines: mountinfo::lines(text.as_bytes()).collect(),
             root: fs::open(
                 format!("/proc/{pid}/root"),
                 OFlags::PATH | OFlags::DIRECTORY,
@@ -68,35 +60,6 @@ impl Table {
         let ids = |fd: &OwnedFd| fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
         place.is_ok_and(|place| matches!((ids(&place), ids(fd)), (Ok(a), Ok(b)) if a == b))
     }
-}
-
-fn parse(line: &str) -> Option<Line> {
-    let mut fields = line.split(' ');
-    let id = fields.next()?.parse().ok()?;
-    let place = unescape(fields.nth(3)?);
-    Some(Line { id, place })
-}
-
-/// Blanks and the like come as `\040`.
-fn unescape(text: &str) -> PathBuf {
-    let bytes = text.as_bytes();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let code = bytes.get(at + 1..at + 4).filter(|_| *byte == b'\\');
-        let code = code.and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(code) => {
-                plain.push(code);
-                at += 4;
-            }
-            None => {
-                plain.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    PathBuf::from(OsStr::from_bytes(&plain))
 }
 
 /// A bind mount of the config.
@@ -265,7 +228,7 @@ pub(crate) fn mounts_for(
             Some(lines) => lines,
             None => {
                 let text = procfs.read_self("mountinfo")?;
-                host.insert(text.lines().filter_map(parse).collect())
+                host.insert(mountinfo::lines(text.as_bytes()).collect())
             }
         };
         let source = std::fs::canonicalize(&bind.source).unwrap_or(bind.source);
@@ -396,17 +359,6 @@ pub(crate) fn streams_for(names: &[String]) -> Vec<InheritFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_of_mountinfo() {
-        let line =
-            parse("165 55 0:61 /c/a\\040b /mnt\\134x\\040y rw,nosuid shared:1 - tmpfs tmp rw")
-                .unwrap();
-        assert_eq!(line.id, 165);
-        assert_eq!(line.place, Path::new("/mnt\\x y"));
-        assert_eq!(parse("165 55"), None);
-        assert_eq!(unescape("a\\04"), Path::new("a\\04"));
-    }
 
     #[test]
     fn only_names_of_streams_are_taken_from_images() {

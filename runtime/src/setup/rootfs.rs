@@ -14,6 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, MountAttr, attr, propagation};
+use crate::sys::mountinfo;
 use crate::sys::process;
 
 /// root and linux.rootfsPropagation in kernel terms.
@@ -120,7 +121,7 @@ impl RootfsPlan {
             };
             mount::mount_setattr(&old_root, true, &slave)?;
             process::fchdir(&old_root)?;
-            mount::umount_detach(".")?;
+            mount::umount_detach(Path::new("."))?;
         }
         process::chdir("/")?;
         if matches!(
@@ -155,16 +156,10 @@ impl RootfsPlan {
 fn hide_host_procfs_and_sysfs() -> Result<()> {
     let mountinfo = fs::openat(fs::CWD, "/proc/self/mountinfo", OFlags::RDONLY, 0)?;
     let mountinfo = fs::read_to_end(mountinfo, 64 << 20).context(|| "/proc/self/mountinfo")?;
-    for line in String::from_utf8_lossy(&mountinfo).lines() {
-        let Some((left, right)) = line.split_once(" - ") else {
-            continue;
-        };
-        let Some(place) = left.split(' ').nth(4) else {
-            continue;
-        };
-        if right.starts_with("proc ") || right.starts_with("sysfs ") {
+    for line in mountinfo::lines(&mountinfo) {
+        if line.kind == "proc" || line.kind == "sysfs" {
             // Below another one that has just gone, or one of the container's own, it is not there any more.
-            if let Err(error) = mount::umount_detach(place) {
+            if let Err(error) = mount::umount_detach(&line.place) {
                 crate::log::debug(format_args!("{error}"));
             }
         }

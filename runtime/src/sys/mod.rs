@@ -17,6 +17,7 @@ pub(crate) mod keyring;
 pub(crate) mod memfd;
 pub(crate) mod mempolicy;
 pub(crate) mod mount;
+pub(crate) mod mountinfo;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod pidfd;

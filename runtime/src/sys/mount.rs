@@ -223,6 +223,6 @@ pub(crate) fn pivot_root_here() -> Result<()> {
 }
 
 /// umount2(2) with MNT_DETACH.
-pub(crate) fn umount_detach(path: &str) -> Result<()> {
+pub(crate) fn umount_detach(path: &Path) -> Result<()> {
     mount::unmount(path, UnmountFlags::DETACH).call(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
