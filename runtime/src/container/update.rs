@@ -189,8 +189,8 @@ impl Container {
 
     /// The schemata, and the record: its config has the new limits, for the next update and whoever else looks at it.
     fn change_the_rest(&mut self, schemata: Option<Schemata>, document: &[u8]) -> Result<()> {
-        let former = schemata.map(Schemata::write).transpose()?;
         let config = spec::merge_resources(&self.record.config, document)?;
+        let former = schemata.map(Schemata::write).transpose()?;
         let before = std::mem::replace(&mut self.record.config, config);
         let kept = self
             .record
