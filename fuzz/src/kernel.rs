@@ -70,3 +70,56 @@ fn set_limit(limit: &libc::rlimit) {
     let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) };
     assert_eq!(result, 0, "setrlimit");
 }
+
+/// Whether the kernel's verifier takes a program for devices (`struct bpf_insn`s in bytes); `None` where this process may
+/// not ask. It is not attached to anything.
+///
+/// # Panics
+/// The kernel says something else.
+pub fn takes_device_program(program: &[u8]) -> Option<bool> {
+    /// BPF_PROG_LOAD, and its arguments as of Linux 4.15.
+    const LOAD: libc::c_int = 5;
+    const CGROUP_DEVICE: u32 = 15;
+    #[repr(C)]
+    struct Arguments {
+        kind: u32,
+        count: u32,
+        instructions: *const u64,
+        license: *const libc::c_char,
+        nothing: [u64; 5],
+    }
+    let instructions: Vec<u64> = program
+        .as_chunks()
+        .0
+        .iter()
+        .map(|eight| u64::from_ne_bytes(*eight))
+        .collect();
+    let arguments = Arguments {
+        kind: CGROUP_DEVICE,
+        count: instructions.len() as u32,
+        instructions: instructions.as_ptr(),
+        license: c"Apache-2.0".as_ptr(),
+        nothing: [0; 5],
+    };
+    // SAFETY: the kernel reads as many bytes of `arguments` as it is told there are, `count` instructions of eight bytes
+    // each, and a text that ends in NUL; all of them live through the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            LOAD,
+            &raw const arguments,
+            size_of::<Arguments>(),
+        )
+    };
+    if result >= 0 {
+        // SAFETY: a descriptor that the kernel has just given, and nobody else knows.
+        unsafe { libc::close(result as libc::c_int) };
+        return Some(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => None,
+        Some(libc::EINVAL | libc::E2BIG) => Some(false),
+        _ => panic!("bpf(2): {error}"),
+    }
+}

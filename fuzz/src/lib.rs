@@ -1,6 +1,7 @@
 //! What the fuzz targets have in common: how they are run, how bytes become values, and what the kernel says.
 
 mod bytes;
+pub mod json;
 pub mod kernel;
 mod replay;
 

@@ -20,6 +20,9 @@ mod cgroup;
 mod checkpoint;
 mod container;
 mod error;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod hooks;
 mod host;
 pub mod log;

@@ -6,6 +6,8 @@
 mod controllers;
 mod delegation;
 mod devices;
+#[cfg(feature = "fuzz")]
+pub mod doors;
 mod freezer;
 pub(crate) mod limits;
 mod path;

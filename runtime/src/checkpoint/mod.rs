@@ -7,6 +7,8 @@
 //! Images may come from anybody. What is read of them here is one list of names, and no path in it is ever opened.
 
 pub(crate) mod client;
+#[cfg(feature = "fuzz")]
+pub mod doors;
 pub(crate) mod external;
 pub(crate) mod images;
 pub(crate) mod reason;

@@ -86,7 +86,7 @@ pub(crate) fn find(log: OwnedFd) -> Option<String> {
     in_log(&String::from_utf8_lossy(&bytes))
 }
 
-fn in_log(log: &str) -> Option<String> {
+pub(super) fn in_log(log: &str) -> Option<String> {
     let mut process = None;
     let mut first: Option<(Option<(&str, &str)>, &str)> = None;
     let mut remedy = None;

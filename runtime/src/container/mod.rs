@@ -7,6 +7,8 @@ mod clock;
 mod create;
 mod default_spec;
 mod delete;
+#[cfg(feature = "fuzz")]
+pub mod doors;
 mod events;
 mod exec;
 mod features;

@@ -80,14 +80,16 @@ impl Record {
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
             0,
         )?;
-        let bytes = fs::read_to_end(fd, LIMIT).context(|| NAME)?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::config(format!("{NAME}: {error}")))
+        Record::parse(&fs::read_to_end(fd, LIMIT).context(|| NAME)?)
+    }
+
+    pub(super) fn parse(text: &[u8]) -> Result<Record> {
+        serde_json::from_slice(text).map_err(|error| Error::config(format!("{NAME}: {error}")))
     }
 
     /// What can be made out of a damaged record: enough to end the container's processes and remove its cgroup.
     pub(super) fn salvage(directory: &OwnedFd, id: &str) -> Record {
-        let mut found = Salvaged::default();
-        let bytes = fs::openat(
+        let text = fs::openat(
             directory,
             NAME,
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
@@ -95,8 +97,13 @@ impl Record {
         )
         .and_then(|fd| fs::read_to_end(fd, LIMIT))
         .unwrap_or_default();
+        Record::salvage_from(&text, id)
+    }
+
+    pub(super) fn salvage_from(text: &[u8], id: &str) -> Record {
+        let mut found = Salvaged::default();
         // It ends with an error sooner or later; what was found till then is what counts.
-        let _ = serde_json::Deserializer::from_slice(&bytes).deserialize_map(&mut found);
+        let _ = serde_json::Deserializer::from_slice(text).deserialize_map(&mut found);
         let known = found.pid > 0 && found.start_time > 0;
         Record {
             id: id.to_owned(),
@@ -119,10 +126,13 @@ impl Record {
         }
     }
 
+    pub(super) fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|error| Error::config(format!("{NAME}: {error}")))
+    }
+
     /// Writes the record beside the present one, not yet in its place.
     pub(super) fn write(&self, directory: &OwnedFd) -> Result<()> {
-        let text =
-            serde_json::to_vec(self).map_err(|error| Error::config(format!("{NAME}: {error}")))?;
+        let text = self.text()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
         let file = fs::openat(directory, NEW_NAME, flags, 0o600)?;
         fs::write_once(file, &text)

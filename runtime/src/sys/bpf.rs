@@ -18,6 +18,16 @@ pub(crate) struct Insn {
     pub(crate) immediate: i32,
 }
 
+#[cfg(feature = "fuzz")]
+impl Insn {
+    /// As it is in memory.
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        let [o, p] = self.offset.to_ne_bytes();
+        let [i, j, k, l] = self.immediate.to_ne_bytes();
+        [self.code, self.registers, o, p, i, j, k, l]
+    }
+}
+
 // enum bpf_cmd of linux/bpf.h.
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use vzrun::{CgroupDriver, Error, ErrorKind, Root};
 
-use crate::Failure;
 use crate::cmd;
+use crate::failure::Failure;
 use crate::go_flags::{self, Order, Words};
 use crate::pages;
 use crate::verb::Verb;

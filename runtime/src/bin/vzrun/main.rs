@@ -5,6 +5,7 @@
 mod args;
 mod cmd;
 mod criu_flags;
+mod failure;
 mod go_duration;
 mod go_flags;
 mod input;
@@ -18,26 +19,7 @@ mod verb;
 use std::ffi::OsString;
 
 use args::{Line, Target};
-
-/// Why the command ends without success.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// What went wrong, for the log and for stderr.
-    pub(crate) text: String,
-    /// What to print on stdout first: how the command is used.
-    pub(crate) usage: Option<String>,
-    pub(crate) code: u8,
-}
-
-impl From<vzrun::Error> for Failure {
-    fn from(error: vzrun::Error) -> Failure {
-        Failure {
-            text: error.to_string(),
-            usage: None,
-            code: 1,
-        }
-    }
-}
+use failure::Failure;
 
 #[cfg(not(test))]
 vzrun::program!(start);

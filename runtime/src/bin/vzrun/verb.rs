@@ -4,8 +4,9 @@ use clap::{ArgMatches, Command};
 use vzrun::{Error, Result};
 
 use crate::args::{Globals, go_words};
+use crate::failure::Failure;
 use crate::go_flags::{self, Order};
-use crate::{Failure, output, pages};
+use crate::{output, pages};
 
 /// A subcommand.
 pub(crate) struct Verb {

@@ -141,6 +141,15 @@ impl Limits {
         }
     }
 
+    /// Files, and what is written to them.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn written(&self) -> Vec<(String, String)> {
+        let settings = self.settings().into_iter();
+        settings
+            .map(|setting| (setting.file.into_owned(), setting.value))
+            .collect()
+    }
+
     fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
         self.pids.settings(&mut settings);

@@ -8,6 +8,8 @@
 
 pub(crate) mod annotation;
 mod bus;
+#[cfg(feature = "fuzz")]
+pub(super) mod doors;
 pub(crate) mod limits;
 mod unit;
 mod wire;
