@@ -4,6 +4,7 @@
 //!
 //! `VZRUN_TEST_ROUNDS=20000` makes the races last for about a minute each.
 
+mod ambush;
 mod binary;
 mod cgroups;
 mod console;

@@ -157,6 +157,7 @@ impl Container {
             console_socket,
             seccomp: seccomp.as_ref(),
             state: self.record.hook_state().now("running", self.record.pid),
+            is_awaited: options.pidfd_socket.is_some(),
         };
         let mut newborn = join.fork().map_err(because)?;
         newborn.serve(&mut ()).map_err(because)?;

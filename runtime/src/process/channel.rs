@@ -3,6 +3,8 @@
 //! ```text
 //!   child                                  parent
 //!   (stage)  Stage pid            -->      takes pid as init's, reaps the stage
+//!            or of an exec:
+//!            Proper pid           -->      takes pid as the process's: that is ready, all is done that comes before Go
 //!   (init)   MapIds               -->      writes uid_map and gid_map
 //!                                 <--      Go
 //!            NetDevices           -->      moves the devices into init's network namespace
@@ -18,6 +20,8 @@
 //!                                 <--      Go, said beforehand
 //!            puts state.json into place
 //!            Ready                -->      lets others at the container
+//!            or of an exec:
+//!            Ready, or Proper pid -->      takes note
 //!   else:
 //!            Ready                -->      saves state.json, writes the pid file
 //!                                 <--      Go (or end of the socket: the parent is dead, so ends the child)
@@ -45,6 +49,8 @@ use crate::sys::socket;
 pub(super) enum Request {
     /// The stage has made init, which has this pid for the parent.
     Stage(i32),
+    /// The stage has made the process proper, which is Ready.
+    Proper(i32),
     MapIds,
     NetDevices,
     /// Only where the child was not born in its cgroup.
@@ -68,6 +74,7 @@ impl Request {
     fn encode(&self) -> Vec<u8> {
         match self {
             Request::Stage(pid) => [b"S", &pid.to_ne_bytes()[..]].concat(),
+            Request::Proper(pid) => [b"P", &pid.to_ne_bytes()[..]].concat(),
             Request::MapIds => vec![b'M'],
             Request::NetDevices => vec![b'N'],
             Request::Cgroup => vec![b'G'],
@@ -85,6 +92,7 @@ impl Request {
     fn decode(bytes: &[u8]) -> Option<Request> {
         match bytes {
             [b'S', pid @ ..] => Some(Request::Stage(i32::from_ne_bytes(pid.try_into().ok()?))),
+            [b'P', pid @ ..] => Some(Request::Proper(i32::from_ne_bytes(pid.try_into().ok()?))),
             [b'M'] => Some(Request::MapIds),
             [b'N'] => Some(Request::NetDevices),
             [b'G'] => Some(Request::Cgroup),
@@ -212,6 +220,14 @@ impl ChildEnd {
         }
     }
 
+    /// A look at it beforehand.
+    pub(super) fn look_at_program<T>(&self, look: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let program = self.program()?;
+        let seen = look(&program);
+        self.program.replace(Some(program));
+        Ok(seen)
+    }
+
     /// A message's tag and what it says.
     fn read(&self) -> Result<(u8, Vec<u8>)> {
         // Not filled with zeros first: that would be sixteen pages touched for what is one byte most of the time.
@@ -252,6 +268,7 @@ mod tests {
     fn requests_survive_the_way() {
         for request in [
             Request::Stage(4711),
+            Request::Proper(4711),
             Request::MapIds,
             Request::NetDevices,
             Request::Cgroup,

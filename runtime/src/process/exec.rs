@@ -11,8 +11,8 @@ use super::{init, stage};
 use crate::error::{Context, Result};
 use crate::host::Host;
 use crate::plan::ProcessPlan;
-use crate::seccomp::Filter;
-use crate::setup::console::Console;
+use crate::seccomp::{Call, Filter};
+use crate::setup::console::{self, Console};
 use crate::setup::keyring::Keyring;
 use crate::setup::listen_fds::PassedFds;
 use crate::setup::memory_policy::MemoryPolicy;
@@ -22,9 +22,8 @@ use crate::setup::rootfs::Rootfs;
 use crate::spec::HookState;
 use crate::sys::exe;
 use crate::sys::fork::{self, Fork};
-use crate::sys::fs::{self, OFlags};
 use crate::sys::procfs::Procfs;
-use crate::sys::{namespace, prctl, process, signal};
+use crate::sys::{namespace, prctl, process, signal, tty};
 
 /// What it takes to join.
 pub(crate) struct Join<'a> {
@@ -48,26 +47,20 @@ pub(crate) struct Join<'a> {
     pub(crate) seccomp: Option<&'a Filter>,
     /// The container as it is now.
     pub(crate) state: HookState,
+    /// The caller has something to do with the process before its program runs.
+    pub(crate) is_awaited: bool,
 }
 
 impl<'a> Join<'a> {
     /// Forks.
     ///
-    /// Only children are in a pid namespace that is joined. The host's root joins it for a moment and forks; an
-    /// ordinary user has the right to only within the container's user namespace, so a stage goes ahead.
+    /// Only children are in a pid namespace that is joined, and there processes of the container see them; those with
+    /// CAP_SYS_PTRACE and no user namespace can look into any that they see, and change what it does. So what is forked
+    /// here is a stage, which they do not see. It goes into the other namespaces, gives up what it has of the host, and
+    /// has no more rights than the program will have when it makes the process proper.
     pub(crate) fn fork(self) -> Result<Newborn<'a>> {
-        let joins_pid = self.kinds & kind::PID != 0;
-        let staged = joins_pid && !self.host.privileged();
+        let staged = self.is_staged();
         let (ours, theirs) = channel::pair()?;
-        // Children are born undumpable: a process of the container could look into one that has its pid namespace and
-        // not yet anything else of it (CVE-2016-9962).
-        if !staged {
-            prctl::set_dumpable(false)?;
-        }
-        let back = match joins_pid && !staged {
-            true => Some(Detour::into_pid_namespace(self.init)?),
-            false => None,
-        };
         let forked = match fork::clone3(0, self.cgroup, false) {
             // A cgroup that has enabled controllers for those below it takes no processes (cgroups(7)).
             Err(error) if error.errno() == Some(Errno::BUSY) => match (self.cgroup_of_init)()? {
@@ -76,21 +69,11 @@ impl<'a> Join<'a> {
             },
             other => other,
         };
-        match &forked {
-            // The way back is the parent's alone.
-            Ok(Fork::Child) => std::mem::forget(back),
-            _ => drop(back),
-        }
         match forked? {
             Fork::Child => fork::exit_after(|| {
                 exe::release();
                 drop(ours);
-                let result = if staged {
-                    self.stage(&theirs)
-                } else {
-                    self.live(&theirs, false)
-                };
-                match result {
+                match self.live(&theirs) {
                     Ok(()) => 0,
                     Err(error) => {
                         init::report(&theirs, &error);
@@ -105,30 +88,39 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn stage(&self, channel: &ChildEnd) -> Result<()> {
-        signal::reset();
-        prctl::set_parent_death_signal(libc::SIGKILL)?;
-        self.enter(self.kinds)?;
-        stage::make_sibling(0, channel, || self.live(channel, true))
+    fn is_staged(&self) -> bool {
+        self.kinds & kind::PID != 0
+    }
+
+    /// It sees to its OOM score itself: a stage is gone before the parent has found the time, and for an ordinary user it
+    /// is too late then.
+    pub(super) fn sees_to_its_score(&self) -> bool {
+        self.is_staged() || !self.host.privileged()
     }
 
     /// Into the namespaces, and there the root user.
-    fn enter(&self, kinds: u64) -> Result<()> {
+    fn enter(&self) -> Result<()> {
         self.process.rlimits.raise(None)?;
-        if !self.host.privileged() {
+        if self.sees_to_its_score() {
             // While it is still to be looked into: later only root could write it.
             let own = rustix::process::getpid();
             self.process.oom_score_adj.apply(self.procfs, own)?;
         }
         // From here on processes of the container could look into this one (CVE-2016-9962).
         prctl::set_dumpable(false)?;
-        if kinds != 0 {
-            namespace::setns(self.init, kinds).context(|| "joining the container's namespaces")?;
+        if self.kinds != 0 {
+            namespace::setns(self.init, self.kinds)
+                .context(|| "joining the container's namespaces")?;
         }
-        if kinds & kind::USER != 0 {
+        if self.kinds & kind::USER != 0 {
             init::become_root()?;
         }
         Ok(())
+    }
+
+    /// Once ready, the process goes on to its program by itself ([`super::birth::Birth::goes_ahead`]).
+    pub(super) fn goes_ahead(&self) -> bool {
+        !self.is_awaited && !self.process.terminal && !self.seccomp().notifies()
     }
 
     /// The process's filter.
@@ -136,16 +128,14 @@ impl<'a> Join<'a> {
         Seccomp::of(self.seccomp, self.process)
     }
 
-    /// The new process's life. Comes back only with an error.
-    fn live(&self, channel: &ChildEnd, entered: bool) -> Result<()> {
+    /// The life of the stage, or of the new process without one. Comes back only with an error.
+    fn live(&self, channel: &ChildEnd) -> Result<()> {
         signal::reset();
         prctl::set_name(init::NAME)?;
         prctl::set_parent_death_signal(libc::SIGKILL)?;
         self.process.cpu_affinity.apply_initial(None)?;
         process::umask(0);
-        if !entered {
-            self.enter(self.kinds & !kind::PID)?;
-        }
+        self.enter()?;
         process::setsid()?;
         self.process.lsm.apply_to_keys(self.procfs)?;
         self.keyring.apply()?;
@@ -153,7 +143,10 @@ impl<'a> Join<'a> {
         if self.process.terminal {
             let console = Console::open(rootfs.as_fd(), self.process.console_size)?;
             channel.say(&Request::Console, &[console.master.as_fd()])?;
-            console.take()?;
+            match self.is_staged() {
+                true => console.take_streams()?,
+                false => console.take()?,
+            }
         }
         self.personality.apply()?;
         self.memory_policy.apply()?;
@@ -162,42 +155,73 @@ impl<'a> Join<'a> {
         // Closed below.
         drop(rootfs);
         let seccomp = self.seccomp();
+        let mut staged = self.is_staged();
+        let filtered = !staged || seccomp.lets_pass(channel, &self.calls_in_sight(seccomp))?;
         self.process.become_user(self.procfs, || {
             self.passed_fds.close_others(&[channel.as_fd()])?;
+            process::forget_environment();
+            if !filtered && !seccomp.is_late() {
+                // The process proper is seen with the rights that it takes to install the filter, for a moment.
+                stage::become_sibling(0, channel)?;
+                console::lead(self.process.terminal)?;
+                staged = false;
+            }
             seccomp.install_early(channel)
         })?;
         let path = self.process.find_executable(&environment)?;
-        prctl::set_parent_death_signal(0)?;
-        channel.call(&Request::Ready)?;
         let mut filter = seccomp.rest();
+        if staged {
+            if filtered {
+                filter.install(channel)?;
+            }
+            self.become_proper(channel)?;
+            channel.wait_go()?;
+        } else {
+            prctl::set_parent_death_signal(0)?;
+            channel.call(&Request::Ready)?;
+        }
         if filter.notifies() {
             filter.install(channel)?;
         }
         self.process
             .execute(&path, &environment, self.passed_fds, channel, filter)
     }
-}
 
-/// The caller's children are born in another pid namespace until this is dropped.
-struct Detour {
-    own: OwnedFd,
-}
-
-impl Detour {
-    fn into_pid_namespace(init: BorrowedFd<'_>) -> Result<Detour> {
-        let own = fs::open("/proc/self/ns/pid", OFlags::RDONLY)?;
-        namespace::setns(init, kind::PID).context(|| "joining the container's pid namespace")?;
-        Ok(Detour { own })
-    }
-}
-
-impl Drop for Detour {
-    fn drop(&mut self) {
-        // A caller's own active pid namespace can always be gone back to (setns(2)).
-        if let Err(error) = namespace::setns(&self.own, kind::PID) {
-            crate::log::warn(format_args!(
-                "leaving the container's pid namespace: {error}"
-            ));
+    /// The stage makes the process proper, in which this comes back, and ends. Nothing is left to be done but what another
+    /// process cannot do for it.
+    fn become_proper(&self, channel: &ChildEnd) -> Result<()> {
+        match fork::sibling().context(|| "making the process proper")? {
+            Some(pid) => {
+                channel.tell(&Request::Proper(pid.as_raw_nonzero().get()))?;
+                fork::exit(0)
+            }
+            None => console::lead(self.process.terminal),
         }
+    }
+
+    /// The system calls of [`Join::become_proper`] and what follows, which the filter has to let pass if it is to hold before.
+    fn calls_in_sight(&self, seccomp: Seccomp<'_>) -> Vec<Call> {
+        let mut calls = vec![
+            Call::own(
+                libc::SYS_clone,
+                [fork::SIBLING.unsigned_abs(), 0, 0, 0, 0, 0],
+            ),
+            Call::own(libc::SYS_setsid, [0; 6]),
+            Call::own(libc::SYS_exit_group, [0; 6]),
+        ];
+        if self.process.terminal {
+            calls.push(Call::own(libc::SYS_ioctl, [0, tty::TIOCSCTTY, 0, 0, 0, 0]));
+        }
+        if seccomp.is_late() {
+            let last = [
+                libc::SYS_read,
+                libc::SYS_write,
+                libc::SYS_fcntl,
+                libc::SYS_close_range,
+                libc::SYS_prlimit64,
+            ];
+            calls.extend(last.map(|number| Call::own(number, [0; 6])));
+        }
+        calls
     }
 }

@@ -193,6 +193,7 @@ fn set_up(
         kept.extend(birth.fifo.as_ref().map(AsFd::as_fd));
         kept.extend(plan.hooks.output());
         birth.passed_fds.close_others(&kept)?;
+        process::forget_environment();
         birth.seccomp().install_early(channel)
     })?;
     let path = plan.process.find_executable(&environment)?;

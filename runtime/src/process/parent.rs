@@ -61,6 +61,8 @@ pub(crate) struct Newborn<'a> {
     pub(crate) master: Option<OwnedFd>,
     /// A stage has been born, and the process proper not yet.
     staged: bool,
+    /// The stage that is done, until it has been reaped.
+    stage: Option<Child>,
     /// Set once the child is on its own: until then it does not outlive this value.
     released: bool,
     /// The child has been told its seccomp filter, if it is to have one.
@@ -80,6 +82,7 @@ impl<'a> Newborn<'a> {
             channel,
             master: None,
             staged,
+            stage: None,
             released: false,
             filtered: false,
         }
@@ -99,7 +102,7 @@ impl<'a> Newborn<'a> {
             Duties::Exec(_) => false,
         };
         loop {
-            if !waits && !self.staged && !self.filtered {
+            if !waits && !self.filtered && (!self.staged || self.is_exec()) {
                 // The child is busy with its own.
                 if let Some(program) = self.duties.seccomp().compile()? {
                     self.channel.program(&program)?;
@@ -116,7 +119,14 @@ impl<'a> Newborn<'a> {
             };
             match (request, &self.duties) {
                 (Request::Failed(text), _) => return Err(Error::new(ErrorKind::Process, text)),
-                (Request::Stage(pid), _) if self.staged => self.adopt(pid, caller)?,
+                (Request::Stage(pid), _) if self.staged => {
+                    process::wait(&self.adopt(pid)?.pidfd)?;
+                    self.prepare(caller)?;
+                }
+                (Request::Proper(pid), Duties::Exec(_)) if self.staged => {
+                    self.stage = Some(self.adopt(pid)?);
+                    return self.prepare(caller);
+                }
                 (
                     Request::MapIds,
                     Duties::Init(Birth {
@@ -164,8 +174,15 @@ impl<'a> Newborn<'a> {
         }
     }
 
+    fn is_exec(&self) -> bool {
+        matches!(self.duties, Duties::Exec(_))
+    }
+
     fn goes_ahead(&self) -> bool {
-        matches!(&self.duties, Duties::Init(birth) if birth.goes_ahead())
+        match &self.duties {
+            Duties::Init(birth) => birth.goes_ahead(),
+            Duties::Exec(join) => join.goes_ahead(),
+        }
     }
 
     /// The filter is there: its listener goes to the agent before the child makes another call, which may need the agent.
@@ -193,9 +210,15 @@ impl<'a> Newborn<'a> {
     ///
     /// # Errors
     /// What the child reports when the program cannot be run.
-    pub(crate) fn wait_for_exec(&self) -> Result<()> {
+    pub(crate) fn wait_for_exec(&mut self) -> Result<()> {
         match self.channel.receive() {
-            Ok(None) => Ok(()),
+            Ok(None) => {
+                if let Some(stage) = self.stage.take() {
+                    // It has nothing left to do.
+                    process::wait(&stage.pidfd)?;
+                }
+                Ok(())
+            }
             Ok(Some((Request::Failed(text), _))) => Err(Error::new(ErrorKind::Process, text)),
             Ok(Some((request, _))) => Err(unexpected(&request)),
             Err(error) if error.errno() == Some(Errno::CONNRESET) => Err(self.died()),
@@ -217,7 +240,7 @@ impl<'a> Newborn<'a> {
         if raise {
             process.rlimits.raise(Some(self.child.pid))?;
         }
-        let by_itself = matches!(&self.duties, Duties::Exec(join) if !join.host.privileged());
+        let by_itself = matches!(&self.duties, Duties::Exec(join) if join.sees_to_its_score());
         if !by_itself {
             process.oom_score_adj.apply(procfs, self.child.pid)?;
         }
@@ -226,19 +249,26 @@ impl<'a> Newborn<'a> {
         Ok(())
     }
 
-    /// The stage has made the process proper, as our child, and ends.
-    fn adopt(&mut self, pid: i32, caller: &mut dyn Caller) -> Result<()> {
-        let pid = Pid::from_raw(pid)
-            .ok_or_else(|| Error::new(ErrorKind::Process, "the stage named no process"))?;
-        // It is our child and not reaped, so its number is still its own.
-        let proper = Child {
-            pid,
-            pidfd: pidfd::pidfd_open(pid).context(|| "taking over the container's process")?,
+    /// The stage, which is given back, has made the process proper, as our child, and ends.
+    ///
+    /// The one may be in the sight of the container, and its end of the socket with it: what it says is not just believed.
+    fn adopt(&mut self, pid: i32) -> Result<Child> {
+        let words = || "taking over the container's process";
+        let wrong = || {
+            Error::new(
+                ErrorKind::Process,
+                "the stage named no process of its making",
+            )
         };
-        let stage = std::mem::replace(&mut self.child, proper);
+        let pid = Pid::from_raw(pid).filter(|pid| *pid != self.child.pid);
+        let pid = pid.ok_or_else(wrong)?;
+        let pidfd = pidfd::pidfd_open(pid).context(words)?;
+        // A child is not reaped, so its number is still its own.
+        if !process::is_child(&pidfd) {
+            return Err(wrong());
+        }
         self.staged = false;
-        process::wait(&stage.pidfd)?;
-        self.prepare(caller)
+        Ok(std::mem::replace(&mut self.child, Child { pid, pidfd }))
     }
 
     fn move_net_devices(&self, birth: &Birth<'_>) -> Result<Vec<u8>> {
@@ -296,6 +326,9 @@ fn unexpected(request: &Request) -> Error {
 /// A birth that fails leaves no process.
 impl Drop for Newborn<'_> {
     fn drop(&mut self) {
+        if let Some(stage) = &self.stage {
+            stage.end();
+        }
         if self.released {
             return;
         }

@@ -13,7 +13,7 @@ use super::channel::{ChildEnd, Request};
 use super::parent::Duties;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::ProcessPlan;
-use crate::seccomp::Filter;
+use crate::seccomp::{Call, Filter, passes};
 use crate::sys::fork::{self, Fork};
 use crate::sys::seccomp::{self, SockFilter};
 use crate::sys::{pidfd, prctl, signal, socket};
@@ -45,6 +45,24 @@ impl<'a> Seccomp<'a> {
     pub(super) fn compile(&self) -> Result<Option<Vec<u8>>> {
         let program = self.filter.map(Filter::compile).transpose()?;
         Ok(program.map(|program| SockFilter::to_bytes(&program.instructions)))
+    }
+
+    /// In the child: whether it can make these calls under the filter as well. Not said of one with an agent, which would
+    /// have to be there.
+    pub(super) fn lets_pass(&self, channel: &ChildEnd, calls: &[Call]) -> Result<bool> {
+        match self.filter {
+            None => Ok(true),
+            Some(filter) if filter.notify => Ok(false),
+            Some(_) => channel.look_at_program(|bytes| {
+                let program = SockFilter::from_bytes(bytes);
+                calls.iter().all(|call| passes(&program, call))
+            }),
+        }
+    }
+
+    /// It comes after the user has changed.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
     }
 
     /// In the child before its user changes: where the filter needs the rights that it has till then.

@@ -50,18 +50,14 @@ pub(super) fn live(
     if new_user || joins_user {
         init::become_root()?;
     }
-    make_sibling(stage.clone, channel, || {
-        init::live(birth, outside, channel, Some(stage))
-    })
+    become_sibling(stage.clone, channel)?;
+    init::live(birth, outside, channel, Some(stage))
 }
 
-/// Makes the process proper as a child of this one's parent, and tells the parent its pid. The new process begins only
-/// when that has been said: the end of a pipe tells it, so that its own first word comes second.
-pub(super) fn make_sibling(
-    namespaces: u64,
-    channel: &ChildEnd,
-    live: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+/// Makes the process proper as a child of this one's parent, tells the parent its pid, and ends; what comes back is the
+/// new process. It begins only when that has been said: the end of a pipe tells it, so that its own first word comes
+/// second.
+pub(super) fn become_sibling(namespaces: u64, channel: &ChildEnd) -> Result<()> {
     let words = || "making the process proper";
     let (said, hold) = poll::pipe().context(words)?;
     match fork::clone3(namespaces, None, true).context(words)? {
@@ -70,21 +66,14 @@ pub(super) fn make_sibling(
             let pid = proper.pid.as_raw_nonzero().get();
             channel.say(&Request::Stage(pid), &[])?;
             drop(hold);
-            Ok(())
+            fork::exit(0)
         }
-        Fork::Child => fork::exit_after(|| {
+        Fork::Child => {
             drop(hold);
             // Nothing is ever written: it wakes when the last other end is closed.
-            let spoken = poll::poll(&mut [PollFd::new(&said, PollFlags::IN)], None);
-            drop(said);
-            let spoken = spoken.context(|| "waiting until the parent knows of this process");
-            match spoken.and_then(|_| live()) {
-                Ok(()) => 0,
-                Err(error) => {
-                    init::report(channel, &error);
-                    1
-                }
-            }
-        }),
+            poll::poll(&mut [PollFd::new(&said, PollFlags::IN)], None)
+                .context(|| "waiting until the parent knows of this process")
+                .map(drop)
+        }
     }
 }

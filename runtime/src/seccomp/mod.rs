@@ -18,7 +18,6 @@
 mod arch;
 mod assembler;
 mod conditions;
-#[cfg(test)]
 mod interpreter;
 mod listener;
 pub(crate) mod names;
@@ -39,6 +38,7 @@ use crate::sys::seccomp::{
     FLAG_LOG, FLAG_NEW_LISTENER, FLAG_SPEC_ALLOW, FLAG_WAIT_KILLABLE_RECV, SockFilter,
 };
 use arch::Arch;
+pub(crate) use interpreter::{Call, passes};
 pub(crate) use listener::check_names;
 use rules::{Action, Condition};
 use syscalls::Syscall;

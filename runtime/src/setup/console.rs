@@ -91,10 +91,24 @@ impl Console {
             other => other?,
         }
         tty::set_controlling(&self.slave)?;
+        self.take_streams()
+    }
+
+    /// Makes the slave stdin, stdout and stderr, for a process of another session: [`lead`].
+    pub(crate) fn take_streams(&self) -> Result<()> {
         for number in 0..3 {
             process::dup_to(&self.slave, number)?;
         }
         Ok(())
+    }
+}
+
+/// Makes this process lead a session, with the terminal that is its stdin as the controlling one.
+pub(crate) fn lead(terminal: bool) -> Result<()> {
+    process::setsid()?;
+    match terminal {
+        true => tty::set_controlling(std::io::stdin().as_fd()),
+        false => Ok(()),
     }
 }
 

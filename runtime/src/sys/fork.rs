@@ -120,6 +120,24 @@ pub(crate) fn clone3(
     }
 }
 
+/// clone(2) with CLONE_PARENT alone: a fork whose child is the caller's sibling. In the caller the pid of that. The child
+/// must not return into the code of whoever has forked the caller: see [`exit_after`].
+///
+/// The old call, for filters that let processes fork seldom know clone3(2), whose arguments they cannot see.
+pub(crate) fn sibling() -> Result<Option<Pid>> {
+    // SAFETY: no CLONE_VM, so the child has its own copy of memory and goes on from here on its own stack; the caller is
+    // itself the child of a process with one thread, so no lock is held by another.
+    let ret = unsafe { libc::syscall(libc::SYS_clone, SIBLING, 0, 0, 0, 0) };
+    match ret {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(i32::try_from(pid).ok().and_then(Pid::from_raw)),
+        _ => Err(Error::os("clone(CLONE_PARENT)", last_errno())),
+    }
+}
+
+/// What [`sibling`] asks of clone(2).
+pub(crate) const SIBLING: libc::c_long = libc::CLONE_PARENT as libc::c_long;
+
 /// CLONE_INTO_CGROUP of linux/sched.h.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 

@@ -105,6 +105,31 @@ fn close_range(first: u32, last: u32) -> Result<()> {
     Err(Error::os(format!("close_range({first}, {last})"), errno))
 }
 
+/// Overwrites what this process was given as its environment: whoever looks into it finds nothing of the caller's there.
+/// Only for a forked child that asks for no variable any more.
+pub(crate) fn forget_environment() {
+    // SAFETY: the array of the C library ends in a null pointer, its strings in a NUL; nothing in this program changes the
+    // environment or keeps a reference into it, and a forked child has its own copy and one thread.
+    unsafe {
+        let mut variable = environ;
+        while !variable.is_null() && !(*variable).is_null() {
+            libc::memset((*variable).cast(), 0, libc::strlen(*variable));
+            variable = variable.add(1);
+        }
+    }
+}
+
+unsafe extern "C" {
+    /// environ(7).
+    static environ: *const *mut libc::c_char;
+}
+
+/// waitid(2) WNOWAIT: whether this process has a child of that pidfd.
+pub(crate) fn is_child(pidfd: impl AsFd) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options).is_ok()
+}
+
 /// Takes over an open descriptor by its number (one that the caller of the program has passed).
 ///
 /// # Errors

@@ -18,6 +18,9 @@ pub(crate) fn peer(master: impl AsFd) -> Result<OwnedFd> {
     rustix::pty::ioctl_tiocgptpeer(master, flags).call(|| "ioctl(TIOCGPTPEER)")
 }
 
+/// TIOCSCTTY of asm-generic/ioctls.h, as a filter sees it.
+pub(crate) const TIOCSCTTY: u64 = 0x540e;
+
 /// ioctl(2) TIOCSCTTY: makes it the controlling terminal of the session that this process leads.
 pub(crate) fn set_controlling(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();

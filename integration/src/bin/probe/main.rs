@@ -15,6 +15,7 @@
 //! `probe hold KIND`                  has a thing of the kernel, and tells at each USR1 if it still has it; see `hold.rs`
 //! `probe echo-tcp PORT`              sends back what comes over TCP to 127.0.0.1
 //! `probe prey`                       takes what it can get of processes that join the container; see `prey.rs`
+//! `probe ambush TERCES`               stops processes that join and looks what they have; see `ambush.rs`
 //! `probe allocate MIB`               fills so much memory, and ends
 //! `probe spin`                       keeps a CPU busy for ever
 //! `probe fork N`                     tries to have N children at once, prints how many it has got
@@ -34,6 +35,7 @@
 //! `probe fd-write N TEXT`, `probe fd-read N`      uses an inherited fd
 #![no_main]
 
+mod ambush;
 mod attempt;
 mod calls;
 mod hold;
@@ -85,6 +87,7 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["echo-tcp", port] => hold::echo(port)?,
         ["hold", kind] => hold::hold(kind)?,
         ["prey"] => say(&prey::prey()),
+        ["ambush", backwards] => say(&ambush::ambush(backwards)),
         ["allocate", mib] => load::allocate(mib.parse()?),
         ["spin"] => load::spin(),
         ["fork", count] => println!("{}", load::fork(program, count.parse()?)),
