@@ -6,7 +6,7 @@ SYSCONFDIR ?=
 # The runtime that `make demo` runs.
 RUNTIME ?= vzrun
 
-.PHONY: help demo build test test-runc test-crun test-runc-sid test-crun-sid check fuzz bench install uninstall deb dist clean
+.PHONY: help demo build test test-runc test-crun test-runc-sid test-crun-sid check audit fuzz bench install uninstall deb dist clean
 
 help:
 	@echo 'vzrun, an OCI runtime. Targets:'
@@ -15,6 +15,7 @@ help:
 	@echo '  make test       unit tests, then the integration tests in a Debian root and in a VM (root, Debian)'
 	@echo '  make test-runc  the same integration tests on runc; also test-crun, test-runc-sid, test-crun-sid'
 	@echo '  make check      format, lints, documentation, layers, licences, file lengths'
+	@echo '  make audit      published faults of the dependencies (cargo-deny, network)'
 	@echo '  make fuzz       every fuzz target of fuzz/ for TIME seconds each, 600 by default (C++ compiler, kernel with seccomp)'
 	@echo '  make bench      vzrun, crun, runc and the floor measured side by side (root, Debian)'
 	@echo '  make install    binary, man pages, completions and the entry for Podman to $$(DESTDIR)$$(PREFIX), now $(DESTDIR)$(PREFIX)'
@@ -37,6 +38,9 @@ test-runc test-crun test-runc-sid test-crun-sid: test-%:
 
 check:
 	@hack/check
+
+audit:
+	@hack/audit
 
 fuzz:
 	@hack/fuzz
