@@ -59,10 +59,10 @@ fn streams(text: &str) {
     let names: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let taken = criu::streams(&names);
     for (n, (key, fd)) in taken.iter().enumerate() {
-        assert!(
-            (0..3).contains(fd) && names[*fd as usize] == *key,
-            "{taken:?}"
-        );
+        assert!((0..3).contains(fd), "{taken:?}");
+        let name = &names[*fd as usize];
+        let name = name.strip_suffix("/dev/null").unwrap_or(name);
+        assert_eq!(name, key, "{taken:?}");
         assert!(
             !key.contains(['/', '.', ' ', '\0']) && key.ends_with(']'),
             "{key:?}"

@@ -1,7 +1,7 @@
 //! containerd and its shim io.containerd.runc.v2, with the runtime under test as its BinaryName.
 
 use integration::{
-    Call, IMAGE, Output, Runtime, Terminal, containers_conf, engine_call, engine_daemon,
+    Call, IMAGE, Output, Runtime, Terminal, containers_conf, differs, engine_call, engine_daemon,
     engine_dir, image_tar, test_name, until, wait_nothing_left,
 };
 use std::fs;
@@ -300,4 +300,35 @@ fn ctr_delete_by_force() {
     let c = Started::sleeping();
     c.task(&["rm", "--force"]);
     assert_eq!(c.status(), "");
+}
+
+#[test]
+fn ctr_a_checkpoint_becomes_a_task_again() {
+    differs!(
+        Crun,
+        "restores nothing on a hybrid host: the cpuset of v1 is in the way"
+    );
+    let saved = "localhost/saved:1";
+    let alive = |c: &Started, id: &str| {
+        let script = "echo $(stat -c %Y /tmp/up) $(cat /proc/1/cmdline | tr '\\0' ' ')";
+        c.exec(id, &[], &["sh", "-c", script]).ok().stdout
+    };
+    let name;
+    let before;
+    {
+        let c = Started::sleeping();
+        before = alive(&c, "before");
+        let words = ["container", "checkpoint", "--task", "--image", "--rw"];
+        let words = words.iter().copied().chain([c.0.as_str(), saved]);
+        ctr(words).run().ok();
+        // It goes on.
+        assert_eq!(alive(&c, "meanwhile"), before);
+        name = c.0.clone();
+    }
+    ctr(["container", "restore", "--live", "--rw", &name, saved])
+        .run()
+        .ok();
+    let c = Started(name);
+    assert_eq!(c.status(), "RUNNING");
+    assert_eq!(alive(&c, "after"), before);
 }

@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use super::rpc::{Request, Response};
-use super::{client, external, reason};
+use super::{client, reason, streams};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The error that an answer comes to, if it is taken for a refusal, and the answer written anew.
@@ -29,6 +29,8 @@ pub fn reason(log: &str) -> Option<String> {
 
 /// What takes the places of the standard streams that were so named at the checkpoint: names and descriptors.
 pub fn streams(names: &[String]) -> Vec<(String, i32)> {
-    let inherited = external::streams_for(names).into_iter();
+    let inherited = streams::inherited(names, 3, |_| true)
+        .unwrap_or_default()
+        .into_iter();
     inherited.map(|one| (one.key, one.fd)).collect()
 }

@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::rpc::{InheritFd, MountMap};
+use super::rpc::MountMap;
 use crate::error::{Error, Result};
 use crate::spec::{self, LinuxNamespaceType, Spec};
 use crate::sys::fs::{self, FileType, OFlags};
@@ -16,7 +16,7 @@ use crate::sys::mountinfo::{self, Line};
 use crate::sys::procfs::Procfs;
 
 /// What covers files in `maskedPaths`, and the name for it.
-const NULL: &str = "/dev/null";
+pub(super) const NULL: &str = "/dev/null";
 /// Nodes that every container has, which are the host's in a user namespace.
 const NODES: [&str; 6] = [
     "/dev/null",
@@ -28,13 +28,13 @@ const NODES: [&str; 6] = [
 ];
 
 /// The mounts of a container that are there, with its root.
-struct Table {
+pub(super) struct Table {
     lines: Vec<Line>,
     root: OwnedFd,
 }
 
 impl Table {
-    fn of(pid: i32, procfs: &Procfs) -> Result<Table> {
+    pub(super) fn of(pid: i32, procfs: &Procfs) -> Result<Table> {
         let text = procfs.read(&format!("{pid}/mountinfo"))?;
         Ok(Table {
             lines: mountinfo::lines(text.as_bytes()).collect(),
@@ -43,6 +43,11 @@ impl Table {
                 OFlags::PATH | OFlags::DIRECTORY,
             )?,
         })
+    }
+
+    /// Whether the mount of this id is one of them.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.lines.iter().any(|line| line.id == id)
     }
 
     /// The mount that a path of the container is the root of, links followed.
@@ -291,92 +296,9 @@ pub(crate) fn namespaces_of(spec: &Spec, pid: i32) -> Result<Vec<String>> {
     Ok(external)
 }
 
-/// At a dump: names for init's standard streams, and those of them that are `external`.
-///
-/// A pipe has its name anyway, and CRIU connects its end. A file or terminal of the host is named after its mount and
-/// inode; what is the container's own keeps its path.
-pub(crate) fn streams_of(pid: i32, procfs: &Procfs) -> Result<(Vec<String>, Vec<String>)> {
-    let table = Table::of(pid, procfs)?;
-    let mut names = Vec::new();
-    let mut external = Vec::new();
-    for number in 0..3 {
-        let link = format!("/proc/{pid}/fd/{number}");
-        let Ok(target) = fs::readlinkat(fs::CWD, &link) else {
-            // It has closed that one.
-            names.push(String::new());
-            continue;
-        };
-        let target = target.to_string_lossy().into_owned();
-        let id = procfs.read(&format!("{pid}/fdinfo/{number}"))?;
-        let id = id.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-        let id: Option<u64> = id.and_then(|id| id.trim().parse().ok());
-        let outside = id.filter(|id| !table.lines.iter().any(|line| line.id == *id));
-        let name = match outside {
-            Some(id) if target.starts_with('/') => {
-                let stat = fs::stat(&link)?;
-                let name = match fs::file_type(&stat) == FileType::CharacterDevice
-                    && is_terminal(fs::rdev(&stat).0)
-                {
-                    true => format!("tty[{:x}:{:x}]", stat.st_rdev, stat.st_dev),
-                    false => format!("file[{id:x}:{:x}]", stat.st_ino),
-                };
-                external.push(name.clone());
-                name
-            }
-            _ => target,
-        };
-        names.push(name);
-    }
-    external.sort_unstable();
-    external.dedup();
-    Ok((names, external))
-}
-
-/// Majors of consoles, /dev/tty and pseudo-terminals.
-fn is_terminal(major: u32) -> bool {
-    matches!(major, 4 | 5 | 136..=143)
-}
-
-/// At a restore: our own standard streams take the places of those that were external.
-pub(crate) fn streams_for(names: &[String]) -> Vec<InheritFd> {
-    let mut inherited: Vec<InheritFd> = Vec::new();
-    for (fd, key) in (0..3).zip(names) {
-        let known = ["pipe:[", "file[", "tty["].iter().any(|form| {
-            let rest = key.strip_prefix(form);
-            rest.and_then(|rest| rest.strip_suffix(']'))
-                .is_some_and(|number| number.bytes().all(|b| b.is_ascii_hexdigit() || b == b':'))
-        });
-        if known && !inherited.iter().any(|other| other.key == *key) {
-            inherited.push(InheritFd {
-                key: key.clone(),
-                fd,
-            });
-        }
-    }
-    inherited
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_names_of_streams_are_taken_from_images() {
-        let names = ["pipe:[12]", "/etc/shadow", "pipe:[12]"].map(str::to_owned);
-        let inherited = streams_for(&names);
-        assert_eq!(inherited.len(), 1);
-        assert_eq!(
-            (inherited[0].key.as_str(), inherited[0].fd),
-            ("pipe:[12]", 0)
-        );
-        let hostile = ["file[1:2]x", "extRootNetNS", "tty[88:1a]", "pipe:[1]"].map(str::to_owned);
-        let inherited = streams_for(&hostile);
-        assert_eq!(inherited.len(), 1);
-        assert_eq!(
-            (inherited[0].key.as_str(), inherited[0].fd),
-            ("tty[88:1a]", 2)
-        );
-    }
 
     fn spec(mounts: &str) -> Spec {
         serde_json::from_str(&format!(r#"{{"ociVersion":"1.0.2","mounts":[{mounts}]}}"#)).unwrap()

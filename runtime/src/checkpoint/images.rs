@@ -1,6 +1,6 @@
 //! The directories that CRIU writes to and reads from, and the list of the container's standard streams among the images.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -21,20 +21,19 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Both for a checkpoint; made where they are not there, for nobody else to read: images hold all of a container's
-    /// memory.
-    pub(crate) fn create(path: &Path, work: Option<&Path>) -> Result<Images> {
-        Images::open_both(path, work, true)
+    /// Both for a checkpoint; made with this mode where they are not there: images hold all of a container's memory.
+    pub(crate) fn create(path: &Path, work: Option<&Path>, mode: u32) -> Result<Images> {
+        Images::open_both(path, work, Some(mode))
     }
 
     /// Both for a restore: the images must be there.
     pub(crate) fn open(path: &Path, work: Option<&Path>) -> Result<Images> {
-        Images::open_both(path, work, false)
+        Images::open_both(path, work, None)
     }
 
-    fn open_both(path: &Path, work: Option<&Path>, create: bool) -> Result<Images> {
-        let (directory, path) = open(path, create).context(|| "--image-path")?;
-        let work = work.map(|work| open(work, true).context(|| "--work-path"));
+    fn open_both(path: &Path, work: Option<&Path>, mode: Option<u32>) -> Result<Images> {
+        let (directory, path) = open(path, mode).context(|| "--image-path")?;
+        let work = work.map(|work| open(work, Some(0o700)).context(|| "--work-path"));
         Ok(Images {
             directory,
             path,
@@ -50,6 +49,18 @@ impl Images {
     /// The descriptor of the log's directory.
     pub(crate) fn work_number(&self) -> Option<i32> {
         self.work.as_ref().map(|(fd, _)| fd.as_raw_fd())
+    }
+
+    /// The directory of the images.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Has CRIU read the images through another mount of their directory; the log stays where it was.
+    pub(crate) fn read_through(&mut self, mount: OwnedFd) {
+        let own = std::mem::replace(&mut self.directory, mount);
+        let path = &self.path;
+        self.work.get_or_insert_with(|| (own, path.clone()));
     }
 
     /// The log of this name, opened, and its path.
@@ -103,9 +114,9 @@ impl Images {
     }
 }
 
-fn open(path: &Path, create: bool) -> Result<(OwnedFd, PathBuf)> {
-    if create {
-        let old = process::umask(0o077);
+fn open(path: &Path, mode: Option<u32>) -> Result<(OwnedFd, PathBuf)> {
+    if let Some(mode) = mode {
+        let old = process::umask(!mode & 0o777);
         let made = std::fs::create_dir_all(path);
         process::umask(old);
         made.call(|| format!("mkdir({path:?})"))?;

@@ -13,6 +13,7 @@ pub(crate) mod external;
 pub(crate) mod images;
 pub(crate) mod reason;
 pub(crate) mod rpc;
+pub(crate) mod streams;
 
 use std::path::PathBuf;
 

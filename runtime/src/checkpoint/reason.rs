@@ -8,7 +8,7 @@ use crate::sys::fs;
 const LONGEST_LOG: u64 = 256 << 20;
 
 /// What CRIU says, and what to do about it.
-const REMEDIES: [(&str, &str); 18] = [
+const REMEDIES: [(&str, &str); 19] = [
     (
         "Can't get 1:16 opt",
         "sockets on Linux 6.16 and later need CRIU 4.2 or later",
@@ -73,6 +73,10 @@ const REMEDIES: [(&str, &str); 18] = [
     (
         "No mapping for",
         "the config that is restored has another list of mounts than the one at the checkpoint",
+    ),
+    (
+        ".img: Permission denied",
+        "the root of the container's user namespace must be able to read the images: make them readable for their group, root, on a filesystem that has id-mapped mounts",
     ),
     (
         "No space left on device",

@@ -13,8 +13,9 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::checkpoint::client::{Criu, Launch, Notified};
 use crate::checkpoint::images::Images;
 use crate::checkpoint::rpc::{Kind, Options, PageServer, Request};
-use crate::checkpoint::{CriuOptions, external, reason};
+use crate::checkpoint::{CriuOptions, external, reason, streams};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::setup::namespaces::kind;
 use crate::setup::notify_socket;
 use crate::sys::fs;
 use crate::sys::pidfd;
@@ -83,7 +84,12 @@ impl Container {
             .map(PassedFd::take)
             .transpose()?;
         let work = options.criu.work_path.as_deref();
-        let images = Images::create(&options.criu.image_path, work)?;
+        // For root alone, or see `aside::lend`.
+        let mode = match self.record.namespaces & kind::USER {
+            0 => 0o700,
+            _ => 0o750,
+        };
+        let images = Images::create(&options.criu.image_path, work, mode)?;
         if let Some(parent) = &options.parent_path {
             images.check_parent(parent)?;
         }
@@ -157,7 +163,7 @@ impl Container {
         if !options.pre_dump {
             let also = [notify_socket::DESTINATION];
             request.ext_mnt = external::mounts_of(&spec, pid, &self.procfs, &also)?;
-            let (names, streams) = external::streams_of(pid, &self.procfs)?;
+            let (names, streams) = streams::of(pid, &self.procfs)?;
             images.write_descriptors(&names)?;
             request.external.extend(streams);
         }
@@ -216,8 +222,11 @@ struct Dump<'a> {
 
 impl Notified for Dump<'_> {
     fn notified(&mut self, point: &str, _: Option<i32>, _: Vec<OwnedFd>) -> Result<()> {
+        if point != "status-ready" {
+            return Ok(());
+        }
         // Whoever waits there fetches pages from now on, or hears from its end that nothing will come.
-        if let ("status-ready", Some(fd)) = (point, self.status_fd.take()) {
+        if let Some(fd) = self.status_fd.take() {
             fd.write(b"\0").context(|| "--status-fd")?;
         }
         Ok(())

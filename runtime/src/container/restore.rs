@@ -5,11 +5,11 @@
 //! of this process. The record is there before init is let go; a restore that fails, or whose vzrun is killed, leaves no
 //! process.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::process::Pid;
 
-use super::aside::{Aside, mount_root};
+use super::aside::{Aside, lend, mount_root};
 use super::attendance::{Boundaries, arrive, scope_properties};
 use super::checkpoint::explain;
 use super::create::{self, Survey, survey};
@@ -21,7 +21,7 @@ use crate::cgroup::systemd::Systemd;
 use crate::checkpoint::client::{Criu, FIRST_FD, Launch, Notified};
 use crate::checkpoint::images::Images;
 use crate::checkpoint::rpc::{CgroupRoot, InheritFd, JoinNamespace, Kind, Options, Request};
-use crate::checkpoint::{CriuOptions, external};
+use crate::checkpoint::{CriuOptions, external, streams};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::Point;
 use crate::plan::Plan;
@@ -66,7 +66,7 @@ pub struct RestoreOptions {
 pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
     let work = options.criu.work_path.as_deref();
     // Before anything is made.
-    Images::open(&options.criu.image_path, work)?.read_descriptors()?;
+    let names = Images::open(&options.criu.image_path, work)?.read_descriptors()?;
     let Survey {
         bundle,
         config,
@@ -107,16 +107,23 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
         Driver::Systemd(unit) => Some(Systemd::connect(unit)?),
         _ => None,
     };
-    let (inherited, namespaces) = inherit_namespaces(&spec)?;
-    let namespaces: Vec<BorrowedFd<'_>> = namespaces.iter().map(AsFd::as_fd).collect();
+    let (mut inherited, mut handed) = inherit_namespaces(&spec)?;
+    let null = (FIRST_FD..).zip(&handed).count();
+    let null = FIRST_FD + RawFd::try_from(null).unwrap_or(0);
+    handed.push(fs::open("/dev/null", OFlags::RDWR)?);
+    inherited.extend(streams::inherited(&names, null, has_position)?);
+    let handed: Vec<BorrowedFd<'_>> = handed.iter().map(AsFd::as_fd).collect();
     let launch = Launch {
         cgroup: made.cgroup.as_ref().map(AsFd::as_fd),
-        fds: &namespaces,
+        fds: &handed,
         shares_session: options.criu.shell_job,
     };
     let aside = Aside::step()?;
     mount_root(&plan.rootfs, &place)?;
-    let images = Images::open(&options.criu.image_path, work)?;
+    let mut images = Images::open(&options.criu.image_path, work)?;
+    if let (true, Some((_, group))) = (plan.namespaces.is_new(kind::USER), plan.mappings.root()) {
+        lend(&mut images, group, &procfs, &host)?;
+    }
     let mut criu = Criu::start(&launch)?;
     aside.back()?;
     let boundaries = Boundaries {
@@ -137,7 +144,7 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
 
     let mut request = restore_request(options, &images, &spec, &criu)?;
     request.root = Some(place.to_string_lossy().into_owned());
-    request.inherit_fd.extend(inherited);
+    request.inherit_fd = inherited;
     request.cg_root = match made.cgroup {
         Some(_) => cgroup_roots(&procfs.read(&format!("{}/cgroup", criu.pid()))?),
         None => Vec::new(),
@@ -229,10 +236,18 @@ fn restore_request(
         tcp_close: Some(options.tcp_close),
         lsm_profile: options.lsm_profile.clone(),
         lsm_mount_context: options.lsm_mount_context.clone(),
-        inherit_fd: external::streams_for(&images.read_descriptors()?),
         join_ns: join_namespaces(spec)?,
         ..common
     })
+}
+
+/// Whether this standard stream of ours is something that lseek(2) is for.
+fn has_position(number: RawFd) -> bool {
+    match number {
+        0 => rustix::fs::tell(std::io::stdin()).is_ok(),
+        1 => rustix::fs::tell(std::io::stdout()).is_ok(),
+        _ => rustix::fs::tell(std::io::stderr()).is_ok(),
+    }
 }
 
 /// The namespaces that CRIU takes from outside: which descriptor is which, and the descriptors, in the order in which
