@@ -77,6 +77,11 @@ pub struct Started<E: Engine> {
 }
 
 impl<E: Engine> Started<E> {
+    /// One that is there already.
+    pub fn of(engine: E, name: String, id: String) -> Started<E> {
+        Started { engine, name, id }
+    }
+
     /// `VERB... NAME ARGS...`
     pub fn call(&self, verb: &[&str], args: &[&str]) -> Call {
         let words = verb.iter().copied().chain([self.name.as_str()]);
