@@ -2,7 +2,7 @@
 //!
 //! It waits for processes that run a program which is not the container's, and takes what it can get of them: the program
 //! file, to write to it as soon as nobody runs it; descriptors, root, working directory, memory, environment. It prints
-//! "ready", goes on until there is a file `/stop`, and prints what it has got as JSON.
+//! "ready", makes a file `/met` when it has seen two of them, goes on until there is a file `/stop`, and prints what it has got as JSON.
 
 use crate::names;
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
@@ -28,7 +28,9 @@ pub(crate) fn prey() -> Value {
     let mut seen = BTreeSet::new();
     while !Path::new("/stop").exists() {
         for pid in pids() {
-            seen.insert(pid);
+            if seen.insert(pid) && seen.len() == 2 {
+                let _ = std::fs::write("/met", "");
+            }
             let proc = format!("/proc/{pid}");
             // Whether it still is the runtime's is asked after each thing that was got.
             let foreign = || {
