@@ -168,7 +168,8 @@ impl<'a> Join<'a> {
             }
             seccomp.install_early(channel)
         })?;
-        let path = self.process.find_executable(&environment)?;
+        let find = || self.process.find_executable(&environment);
+        let mut path = find();
         let mut filter = seccomp.rest();
         if staged {
             if filtered {
@@ -176,7 +177,10 @@ impl<'a> Join<'a> {
             }
             self.become_proper(channel)?;
             channel.wait_go()?;
+            // The container's /proc/self, or /dev/fd, is nothing to a stage.
+            path = path.or_else(|_| find());
         } else {
+            path = Ok(path?);
             prctl::set_parent_death_signal(0)?;
             channel.call(&Request::Ready)?;
         }
@@ -184,7 +188,7 @@ impl<'a> Join<'a> {
             filter.install(channel)?;
         }
         self.process
-            .execute(&path, &environment, self.passed_fds, channel, filter)
+            .execute(&path?, &environment, self.passed_fds, channel, filter)
     }
 
     /// The stage makes the process proper, in which this comes back, and ends. Nothing is left to be done but what another
