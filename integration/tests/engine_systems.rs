@@ -660,3 +660,48 @@ fn busybox_init_in_containerd() {
         "SIGTERM"
     });
 }
+
+/// As a server: the same container goes on after a reboot from inside, and ends when it is powered off.
+fn systemd_as_a_server(place: Place) {
+    let flags = [
+        "--annotation=io.vzrun.system=true",
+        "--cap-add=SYS_BOOT",
+        "--restart=on-failure",
+    ];
+    let system = System::systemd(place, &flags);
+    system.wait_running();
+    let format = "--format={{.State.Pid}} {{.State.StartedAt}}";
+    let inspect = || system.call(&["inspect", format], &[]).run().ok().stdout;
+    let begun = inspect();
+    for _ in 0..3 {
+        system.exec(&["touch", "/run/of-this-boot"]).ok();
+        // It may be killed before it can say that all is well.
+        system.exec(&["systemctl", "reboot"]);
+        until("the next boot", || {
+            let output = system.exec(&["test", "!", "-e", "/run/of-this-boot"]);
+            (output.code() == Some(0)).then_some(())
+        });
+        system.wait_running();
+    }
+    assert_eq!(inspect(), begun);
+    system.exec(&["systemctl", "poweroff"]);
+    assert_eq!(system.ended(), "0");
+}
+
+#[test]
+fn a_server_in_podman() {
+    differs!(Runc | Crun, "no system containers");
+    systemd_as_a_server(Podman);
+}
+
+#[test]
+fn a_server_in_rootless_podman() {
+    differs!(Runc | Crun, "no system containers");
+    systemd_as_a_server(Rootless);
+}
+
+#[test]
+fn a_server_in_docker() {
+    differs!(Runc | Crun, "no system containers");
+    systemd_as_a_server(Docker);
+}

@@ -45,6 +45,12 @@ impl Delegation {
         (owner != 0).then_some(Delegation { owner })
     }
 
+    /// To a user of the host, who may be root.
+    pub(crate) fn to(owner: Option<u32>) -> Option<Delegation> {
+        let owner = owner.filter(|owner| *owner != 0);
+        owner.map(|owner| Delegation { owner })
+    }
+
     /// Gives the directory and the files away. The group stays, as with runc.
     ///
     /// # Errors

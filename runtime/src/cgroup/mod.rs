@@ -3,6 +3,7 @@
 //! A cgroup is reached by a path only once; from then on through its directory's descriptor. Paths cannot leave the
 //! hierarchy: they are resolved beneath its mount point.
 
+mod cells;
 mod controllers;
 mod delegation;
 mod devices;

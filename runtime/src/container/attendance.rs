@@ -168,6 +168,14 @@ impl Caller for Attendance<'_, '_> {
         arrive(self.made, self.procfs, starting, pid, &self.boundaries)
     }
 
+    fn cells(&mut self, keeper: &Child) -> Result<()> {
+        let cgroup = self.boundaries.cgroup.or(self.made.cgroup.as_ref());
+        let pid = keeper.pid.as_raw_nonzero().get();
+        cgroup.map_or(Ok(()), |cgroup| {
+            cgroup.make_cells(pid, self.boundaries.plan.delegation)
+        })
+    }
+
     fn mounted(&mut self) -> Result<()> {
         match self.boundaries.cgroup.or(self.made.cgroup.as_ref()) {
             Some(cgroup) if self.boundaries.devices_come_late() => {

@@ -59,6 +59,11 @@ pub fn checkpoint(root: &Root, name: &str, options: &CheckpointOptions) -> Resul
         false => error.wrap(format!("state of container {name}")),
     })?;
     let container = Container::locked(directory, record)?;
+    if container.record.system {
+        return Err(Error::unsupported(
+            "a system container cannot be checkpointed yet (io.vzrun.system)",
+        ));
+    }
     let status = container.status_now()?;
     if !matches!(status, Status::Running | Status::Paused) {
         let text = format!("Container cannot be checkpointed in {status} state");

@@ -23,6 +23,7 @@ use crate::setup::listen_fds::PassedFds;
 use crate::setup::mounts::CgroupView;
 use crate::setup::notify_socket::{self, NotifySocket};
 use crate::setup::pidfd_socket;
+use crate::setup::system;
 use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::process::Exit;
@@ -56,6 +57,8 @@ pub struct CreateOptions {
     pub cgroup_driver: CgroupDriver,
     /// Whether the caller has no power over the host; `None`: found out.
     pub rootless: Option<bool>,
+    /// Make a system container of it, unless its annotation io.vzrun.system says something else.
+    pub system: bool,
 }
 
 /// What only `run` wants to know.
@@ -238,11 +241,16 @@ pub(super) fn survey(
     let host = Host::look(options.rootless)?;
     let procfs = Procfs::open()?;
     add(&mut config.spec)?;
+    let system = system::is_wanted(&config.spec, options.system)?;
+    if system {
+        system::complete(&mut config.spec)?;
+    }
     let plan_options = plan::Options {
         id: &options.id,
         bundle: &bundle,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
+        system,
     };
     let mut plan = Plan::new(&config.spec, &plan_options, &host)?;
     plan.hooks.open_output()?;

@@ -138,7 +138,17 @@ impl Container {
             _ => error,
         })?;
         let because = |error| self.why(error, &init);
-        let cgroup = self.exec_cgroup(options)?;
+        let keeper = rustix::io::fcntl_dupfd_cloexec(&init, 3).call(|| "fcntl(F_DUPFD_CLOEXEC)")?;
+        let (inner, pid) = self.inner(keeper)?;
+        let cgroup = match self.record.system && options.cgroup.is_empty() {
+            // None of its processes are in the container's own.
+            true => None,
+            false => self.exec_cgroup(options)?.map(OwnedFd::from),
+        };
+        let cgroup = match cgroup {
+            None if self.record.system => self.cgroup_of(pid, options)?,
+            other => other,
+        };
         let mut waiting = (!options.detach)
             .then(|| Foreground::prepare(!options.no_subreaper))
             .transpose()?;
@@ -146,10 +156,10 @@ impl Container {
             process: &plan,
             host: &host,
             procfs: &self.procfs,
-            init: init.as_fd(),
+            init: inner.as_fd(),
             kinds: self.record.namespaces,
-            cgroup: cgroup.as_ref().map(Cgroup::as_fd),
-            cgroup_of_init: &|| self.cgroup_of_init(options),
+            cgroup: cgroup.as_ref().map(AsFd::as_fd),
+            cgroup_of_init: &|| self.cgroup_of(pid, options),
             keyring: Keyring::plan(&self.record.id, !self.record.no_new_keyring)?,
             personality: Personality::plan(linux.and_then(|linux| linux.personality().as_ref())),
             memory_policy: MemoryPolicy::plan(linux.and_then(|l| l.memory_policy().as_ref()))?,
@@ -208,11 +218,11 @@ impl Container {
     }
 
     /// Where init is now: a system container moves it to a cgroup of its own below the container's.
-    fn cgroup_of_init(&self, options: &ExecOptions) -> Result<Option<OwnedFd>> {
+    fn cgroup_of(&self, init: i32, options: &ExecOptions) -> Result<Option<OwnedFd>> {
         if !options.cgroup.is_empty() {
             return Ok(None);
         }
-        let text = self.procfs.read(&format!("{}/cgroup", self.record.pid))?;
+        let text = self.procfs.read(&format!("{init}/cgroup"))?;
         let found = Hierarchy::open()?.find(&cgroup::of_process(&text))?;
         Ok(found.map(OwnedFd::from))
     }

@@ -253,6 +253,7 @@ pub(super) fn record_of(
         poststop_hooks: plan.hooks.has(Point::Poststop),
         poststart_hooks: plan.hooks.has(Point::Poststart),
         intel_rdt: None,
+        system: plan.system,
         config: config.text,
     }
 }

@@ -2,6 +2,7 @@
 
 mod aside;
 mod attendance;
+mod below_keeper;
 mod checkpoint;
 mod clock;
 mod create;

@@ -67,6 +67,9 @@ pub(super) struct Record {
     pub(super) poststart_hooks: bool,
     #[serde(default)]
     pub(super) intel_rdt: Option<intel_rdt::Group>,
+    /// Its init lives below a keeper, whose pid this is.
+    #[serde(default)]
+    pub(super) system: bool,
     /// config.json as it was used.
     pub(super) config: Box<RawValue>,
 }
@@ -122,6 +125,7 @@ impl Record {
             poststop_hooks: false,
             poststart_hooks: false,
             intel_rdt: None,
+            system: false,
             config: RawValue::NULL.to_owned(),
         }
     }

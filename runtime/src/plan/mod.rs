@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::cgroup::{Delegation, DeviceRules, Limits};
 use crate::error::{Error, Result};
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, Point};
 use crate::host::Host;
 use crate::seccomp::{self, Filter};
 use crate::setup::devices::Devices;
@@ -38,6 +38,8 @@ pub(crate) struct Options<'a> {
     pub(crate) bundle: &'a Path,
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
+    /// It is a system container, and the spec has been completed for one.
+    pub(crate) system: bool,
 }
 
 /// A container to be.
@@ -69,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) hooks: Hooks,
     /// `None`: no filter.
     pub(crate) seccomp: Option<Filter>,
+    /// Its init lives below a keeper.
+    pub(crate) system: bool,
 }
 
 impl Plan {
@@ -105,8 +109,12 @@ impl Plan {
             true => mappings.host_uid(id),
             false => Some(id),
         };
-        Ok(Plan {
-            delegation: Delegation::plan(spec, namespaces.is_new(kind::CGROUP), host_uid),
+        let delegation = match options.system {
+            true => Delegation::to(host_uid(0)),
+            false => Delegation::plan(spec, namespaces.is_new(kind::CGROUP), host_uid),
+        };
+        let plan = Plan {
+            delegation,
             process: ProcessPlan::plan(process, user_mappings, host.rootless, spec)?,
             birth: namespaces.birth(time_offsets.is_some()),
             net_devices: NetDevices::plan(spec)?,
@@ -131,7 +139,42 @@ impl Plan {
             namespaces,
             mappings,
             time_offsets,
-        })
+            system: options.system,
+        };
+        plan.check_system(options.no_pivot)?;
+        Ok(plan)
+    }
+
+    /// What the keeper of a system container cannot do at each boot.
+    fn check_system(&self, no_pivot: bool) -> Result<()> {
+        let refused = [
+            (no_pivot, "--no-pivot"),
+            (
+                self.hooks.has(Point::CreateContainer),
+                "hooks.createContainer",
+            ),
+            (
+                self.hooks.has(Point::StartContainer),
+                "hooks.startContainer",
+            ),
+            (
+                self.seccomp.as_ref().is_some_and(|filter| filter.notify),
+                "linux.seccomp with SCMP_ACT_NOTIFY",
+            ),
+        ];
+        let refused = refused.iter().find(|(asked, _)| self.system && *asked);
+        if let Some((_, what)) = refused {
+            let text = format!("{what}: not supported in a system container (io.vzrun.system)");
+            return Err(Error::unsupported(text));
+        }
+        match self.mounts.needs_the_host() {
+            Some(path) if self.system => Err(Error::unsupported(format!(
+                "the mount on {}: a system container (io.vzrun.system) takes bind mounts and file systems without a \
+                 device; mount it on the host, and bind that",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::parent::{Duties, Newborn};
 use super::seccomp::Seccomp;
-use super::{channel, init, stage};
+use super::{channel, init, keeper, stage};
 use crate::error::{Context, Result};
 use crate::hooks::Point;
 use crate::host::Host;
@@ -73,7 +73,8 @@ impl<'a> Birth<'a> {
             || self.has_hooks()
             || plan.process.terminal
             || plan.mounts.may_open_devices()
-            || self.seccomp().notifies();
+            || self.seccomp().notifies()
+            || plan.system;
         self.publish.is_some() && self.fifo.is_none() && !asks
     }
 
@@ -110,6 +111,9 @@ impl<'a> Birth<'a> {
                 drop(ours);
                 let result = match self.plan.birth.stage {
                     Some(stage) => stage::live(&self, stage, outside, &theirs),
+                    None if self.plan.system => {
+                        return keeper::live(&self, outside, &theirs, None);
+                    }
                     None => init::live(&self, outside, &theirs, None),
                 };
                 match result {

@@ -11,6 +11,8 @@
 //!                                 <--      Go with their addresses
 //!            Cgroup               -->      waits until the process is in its cgroup
 //!                                 <--      Go with the cgroup's path
+//!   (keeper) Cells                -->      makes the cgroups below the container's, moves the keeper to its own
+//!                                 <--      Go
 //!            RuntimeHooks         -->      runs prestart and createRuntime hooks
 //!                                 <--      Go
 //!            Console + master     -->      passes it on to the console socket, or keeps it
@@ -55,6 +57,8 @@ pub(super) enum Request {
     NetDevices,
     /// Only where the child was not born in its cgroup.
     Cgroup,
+    /// Of the keeper of a system container: it is to leave the container's cgroup for one below that.
+    Cells,
     RuntimeHooks,
     /// Comes with the master of the terminal.
     Console,
@@ -78,6 +82,7 @@ impl Request {
             Request::MapIds => vec![b'M'],
             Request::NetDevices => vec![b'N'],
             Request::Cgroup => vec![b'G'],
+            Request::Cells => vec![b'K'],
             Request::RuntimeHooks => vec![b'H'],
             Request::Console => vec![b'C'],
             Request::Listener => vec![b'L'],
@@ -96,6 +101,7 @@ impl Request {
             [b'M'] => Some(Request::MapIds),
             [b'N'] => Some(Request::NetDevices),
             [b'G'] => Some(Request::Cgroup),
+            [b'K'] => Some(Request::Cells),
             [b'H'] => Some(Request::RuntimeHooks),
             [b'C'] => Some(Request::Console),
             [b'L'] => Some(Request::Listener),
@@ -272,6 +278,7 @@ mod tests {
             Request::MapIds,
             Request::NetDevices,
             Request::Cgroup,
+            Request::Cells,
             Request::RuntimeHooks,
             Request::Console,
             Request::Listener,

@@ -144,8 +144,8 @@ impl<'a> Join<'a> {
             let console = Console::open(rootfs.as_fd(), self.process.console_size)?;
             channel.say(&Request::Console, &[console.master.as_fd()])?;
             match self.is_staged() {
-                true => console.take_streams()?,
-                false => console.take()?,
+                true => console.slave.take_streams()?,
+                false => console.slave.take()?,
             }
         }
         self.personality.apply()?;

@@ -2,16 +2,17 @@
 //! it does.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use rustix::io::Errno;
 
 use super::birth::{Birth, Outside};
 use super::channel::{ChildEnd, Request};
+use super::template::Template;
 use crate::error::{Context, Error, Result};
 use crate::hooks::Point;
-use crate::setup::console::Console;
+use crate::setup::console::{Console, Slave};
 use crate::setup::environment::Environment;
 use crate::setup::mounts::CgroupView;
 use crate::setup::namespaces::{self, Stage, kind};
@@ -22,19 +23,65 @@ use crate::sys::{ids, namespace, netlink, prctl, process, signal};
 /// The name by which a container that is created and not yet started is known (comm of proc_pid_comm(5)).
 pub(crate) const NAME: &std::ffi::CStr = c"vzrun:[2:INIT]";
 
+/// Which boot of the container this is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Boot<'a> {
+    /// There is only one.
+    Only,
+    /// The first of a system container. The keeper waits for the end of this descriptor, at the program's start.
+    First(&'a OwnedFd),
+    /// One after that. Nobody starts it, and the hooks have been run.
+    Again,
+}
+
 /// Init's life. Comes back only with an error: the program takes the process over.
 pub(super) fn live(
     birth: &Birth<'_>,
-    outside: Outside,
+    mut outside: Outside,
     channel: &ChildEnd,
     stage: Option<Stage>,
 ) -> Result<()> {
-    let (environment, path) =
-        set_up(birth, outside, channel, stage).map_err(|error| match error.kind() {
-            // The words that engines look for come first.
-            crate::error::ErrorKind::Process if error.to_string().starts_with("exec") => error,
-            _ => error.wrap("error during container init"),
-        })?;
+    let ready = enter_namespaces(birth, &mut outside, channel, stage)
+        .and_then(|()| set_up(birth, outside, channel, Boot::Only, None));
+    run(birth, channel, Boot::Only, ready)
+}
+
+/// The same below a keeper, which is in the namespaces.
+pub(super) fn boot(
+    birth: &Birth<'_>,
+    template: &Template,
+    channel: &ChildEnd,
+    boot: Boot<'_>,
+) -> Result<()> {
+    let ready = begin(birth).and_then(|()| {
+        let (outside, console) = (template.outside()?, template.console()?);
+        set_up(birth, outside, channel, boot, console)
+    });
+    run(birth, channel, boot, ready)
+}
+
+/// The new process 1 of a system container.
+fn begin(birth: &Birth<'_>) -> Result<()> {
+    signal::reset();
+    prctl::set_name(NAME)?;
+    prctl::set_parent_death_signal(libc::SIGKILL)?;
+    process::setsid().context(|| "becoming a session leader")?;
+    // The last boot may have changed it.
+    birth.plan.hostname.apply()
+}
+
+/// From readiness to the program.
+fn run(
+    birth: &Birth<'_>,
+    channel: &ChildEnd,
+    boot: Boot<'_>,
+    ready: Result<(Environment, CString)>,
+) -> Result<()> {
+    let (environment, path) = ready.map_err(|error| match error.kind() {
+        // The words that engines look for come first.
+        crate::error::ErrorKind::Process if error.to_string().starts_with("exec") => error,
+        _ => error.wrap("error during container init"),
+    })?;
 
     // The parent's death no longer kills this process, so that it can leave a created container behind. Until it has
     // answered, its end is still seen at the socket.
@@ -49,7 +96,7 @@ pub(super) fn live(
         filter.install(channel)?;
     }
 
-    if let Some(fifo) = &birth.fifo {
+    if let Some(fifo) = birth.fifo.as_ref().filter(|_| !boot.is_again()) {
         wait_for_start(fifo)?;
     }
     let plan = birth.plan;
@@ -70,13 +117,19 @@ fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
-/// Everything between birth and readiness.
-fn set_up(
+impl Boot<'_> {
+    fn is_again(self) -> bool {
+        matches!(self, Boot::Again)
+    }
+}
+
+/// What is once for a container: its namespaces, and what is in them beside file systems.
+pub(super) fn enter_namespaces(
     birth: &Birth<'_>,
-    mut outside: Outside,
+    outside: &mut Outside,
     channel: &ChildEnd,
     stage: Option<Stage>,
-) -> Result<(Environment, CString)> {
+) -> Result<()> {
     let plan = birth.plan;
     let procfs = birth.procfs;
     // A parent that waits in the foreground has blocked all signals.
@@ -130,21 +183,33 @@ fn set_up(
     }
     plan.hostname.apply()?;
     // In the container's namespaces, but through the host's procfs: nothing of the container can be in its place.
-    plan.sysctl.apply(procfs)?;
+    plan.sysctl.apply(procfs)
+}
 
+/// What each boot finds made, up to readiness.
+fn set_up(
+    birth: &Birth<'_>,
+    outside: Outside,
+    channel: &ChildEnd,
+    boot: Boot<'_>,
+    terminal: Option<Slave>,
+) -> Result<(Environment, CString)> {
+    let plan = birth.plan;
+    let procfs = birth.procfs;
     // The file system. All paths below the root are resolved in it; nothing is visible to others yet.
     // Opened here, a user namespace keeps the flags of the host's mounts locked; the copy from outside is for a root that
     // its root user cannot reach.
     let words = || "mounting the root filesystem";
     let tree = match (plan.rootfs.open(), outside.rootfs) {
-        (Err(error), Some(tree)) if error.errno() == Some(Errno::ACCESS) => tree,
+        (Err(error), Some(tree)) if plan.system || error.errno() == Some(Errno::ACCESS) => tree,
         (here, _) => here.context(words)?,
     };
     let rootfs = plan.rootfs.attach(tree).context(words)?;
     let mut place = Place {
         birth,
         channel,
-        found: None,
+        // The keeper is in it, and in a cgroup namespace of its own.
+        found: plan.system.then(|| birth.cgroup_view.clone()),
     };
     let finish = plan
         .mounts
@@ -156,14 +221,20 @@ fn set_up(
     }
     // The hooks see the mounts, and may still change the root: it is made read-only after them.
     // The answer also says that this cgroup has all its limits, for the createContainer hooks are in it.
-    if birth.has_hooks() || plan.mounts.may_open_devices() {
+    if (birth.has_hooks() || plan.mounts.may_open_devices()) && !boot.is_again() {
         channel.call(&Request::RuntimeHooks)?;
     }
     if plan.hooks.has(Point::CreateContainer) {
         let state = birth.state.json("creating", own_pid());
         plan.hooks.run(Point::CreateContainer, &state, None)?;
     }
-    let console = console(birth, &rootfs, channel)?;
+    let console = match terminal {
+        Some(slave) => {
+            slave.mount_on_dev_console(rootfs.as_fd())?;
+            Some(slave)
+        }
+        None => console(birth, &rootfs, channel)?,
+    };
     finish.apply()?;
     plan.protected_paths.apply(&rootfs)?;
     plan.rootfs
@@ -192,6 +263,9 @@ fn set_up(
         let mut kept = vec![channel.as_fd()];
         kept.extend(birth.fifo.as_ref().map(AsFd::as_fd));
         kept.extend(plan.hooks.output());
+        if let Boot::First(hold) = boot {
+            kept.push(hold.as_fd());
+        }
         birth.passed_fds.close_others(&kept)?;
         process::forget_environment();
         birth.seccomp().install_early(channel)
@@ -240,15 +314,15 @@ pub(super) fn become_root() -> Result<()> {
 }
 
 /// Makes the terminal in the container's own devpts and hands its master to the parent.
-fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Option<Console>> {
+fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Option<Slave>> {
     let process = &birth.plan.process;
     if !process.terminal {
         return Ok(None);
     }
     let console = Console::open(rootfs.as_fd(), process.console_size)?;
-    console.mount_on_dev_console(rootfs.as_fd())?;
+    console.slave.mount_on_dev_console(rootfs.as_fd())?;
     channel.say(&Request::Console, &[console.master.as_fd()])?;
-    Ok(Some(console))
+    Ok(Some(console.slave))
 }
 
 /// Blocks until `start` writes a byte.

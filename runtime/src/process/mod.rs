@@ -2,7 +2,7 @@
 //!
 //! `parent` is vzrun as it was called. It forks (`birth`); the child has the plan in its memory and asks for what only the parent
 //! can do, over one socket (`channel`). `stage` is the process in between where the kernel demands one, `init` the
-//! container's first process, `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
+//! container's first process (of a system container below its `keeper`, with `template` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
 //! filter over that, `foreground` the parent's waiting when it stays.
 
 mod attributes;
@@ -11,8 +11,11 @@ mod channel;
 pub(crate) mod exec;
 pub(crate) mod foreground;
 mod init;
+mod keeper;
 pub(crate) mod parent;
+mod power;
 mod seccomp;
 mod stage;
+mod template;
 
 pub(crate) use init::NAME as INIT_NAME;

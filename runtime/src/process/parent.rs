@@ -41,6 +41,11 @@ pub(crate) trait Caller {
         Err(Error::new(ErrorKind::Process, "the child has its cgroup"))
     }
 
+    /// The process leaves the container's cgroup for one below it. Only called for the keeper of a system container.
+    fn cells(&mut self, _keeper: &Child) -> Result<()> {
+        Err(Error::new(ErrorKind::Process, "the child is no keeper"))
+    }
+
     /// The file systems are mounted, and hooks come next. Only called where there are hooks, or where
     /// [`crate::setup::mounts::Mounts::may_open_devices`].
     fn mounted(&mut self) -> Result<()> {
@@ -143,6 +148,10 @@ impl<'a> Newborn<'a> {
                 (Request::Cgroup, Duties::Init(birth)) if birth.cgroup_later => {
                     let path = caller.cgroup()?;
                     self.answer(path.as_os_str().as_bytes())?;
+                }
+                (Request::Cells, Duties::Init(birth)) if birth.plan.system => {
+                    caller.cells(&self.child)?;
+                    self.answer(&[])?;
                 }
                 (Request::RuntimeHooks, Duties::Init(birth)) => {
                     caller.mounted()?;

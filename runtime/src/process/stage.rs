@@ -3,7 +3,7 @@
 
 use super::birth::{Birth, Outside};
 use super::channel::{ChildEnd, Request};
-use super::init;
+use super::{init, keeper};
 use crate::error::{Context, Result};
 use crate::setup::namespaces::{self, Stage, kind};
 use crate::sys::fork::{self, Fork};
@@ -51,7 +51,10 @@ pub(super) fn live(
         init::become_root()?;
     }
     become_sibling(stage.clone, channel)?;
-    init::live(birth, outside, channel, Some(stage))
+    match plan.system {
+        true => fork::exit(keeper::live(birth, outside, channel, Some(stage))),
+        false => init::live(birth, outside, channel, Some(stage)),
+    }
 }
 
 /// Makes the process proper as a child of this one's parent, tells the parent its pid, and ends; what comes back is the

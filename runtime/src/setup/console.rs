@@ -4,7 +4,10 @@
 //! a descriptor of the container's root: the devpts is checked to be one before anything on it is opened, the slave
 //! comes out of its master without a path, and `/dev/console` is never a symbolic link's target (CVE-2025-52565).
 
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -47,8 +50,12 @@ pub(crate) fn plan_size(process: &spec::Process) -> Result<Option<Size>> {
 pub(crate) struct Console {
     /// To be sent to whoever serves the terminal.
     pub(crate) master: OwnedFd,
-    slave: OwnedFd,
+    pub(crate) slave: Slave,
 }
+
+/// The container's side of one.
+#[derive(Debug)]
+pub(crate) struct Slave(OwnedFd);
 
 impl Console {
     /// A new pair on the devpts at `dev/pts` below `root`.
@@ -66,11 +73,25 @@ impl Console {
             return Err(Error::config("/dev/pts/ptmx is not the ptmx device"));
         }
         tty::unlock(&master)?;
-        let slave = tty::peer(&master)?;
+        let slave = Slave(tty::peer(&master)?);
         if let Some(size) = size {
             tty::set_size(&master, size)?;
         }
         Ok(Console { master, slave })
+    }
+}
+
+impl AsFd for Slave {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Slave {
+    /// One by its path.
+    pub(crate) fn open(path: &CStr) -> Result<Slave> {
+        let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+        fs::open(path, OFlags::RDWR | OFlags::NOCTTY).map(Slave)
     }
 
     /// Mounts the slave on `dev/console` below `root`. An ordinary file is made for it where nothing is there.
@@ -78,7 +99,7 @@ impl Console {
         let words = || "mounting the terminal on /dev/console";
         let dev = fs::open_in_root(root, "dev", OFlags::PATH | OFlags::DIRECTORY).context(words)?;
         let place = console_place(&dev).context(words)?;
-        let slave = mount::clone_tree(&self.slave, "", false).context(words)?;
+        let slave = mount::clone_tree(&self.0, "", false).context(words)?;
         mount::move_mount(slave, place).context(words)
     }
 
@@ -90,14 +111,14 @@ impl Console {
             Err(error) if error.errno() == Some(Errno::PERM) => {}
             other => other?,
         }
-        tty::set_controlling(&self.slave)?;
+        tty::set_controlling(&self.0)?;
         self.take_streams()
     }
 
     /// Makes the slave stdin, stdout and stderr, for a process of another session: [`lead`].
     pub(crate) fn take_streams(&self) -> Result<()> {
         for number in 0..3 {
-            process::dup_to(&self.slave, number)?;
+            process::dup_to(&self.0, number)?;
         }
         Ok(())
     }
@@ -110,6 +131,16 @@ pub(crate) fn lead(terminal: bool) -> Result<()> {
         true => tty::set_controlling(std::io::stdin().as_fd()),
         false => Ok(()),
     }
+}
+
+/// A devpts of its own.
+pub(crate) fn mount_devpts(place: &OwnedFd) -> Result<()> {
+    let context = mount::FsContext::open("devpts")?;
+    context.string("mode", "0620")?;
+    context.string("ptmxmode", "0666")?;
+    context.create()?;
+    let attributes = mount::attr::NOSUID | mount::attr::NOEXEC;
+    mount::move_mount(context.mount(attributes)?, place)
 }
 
 /// The `console` in this directory, as a mount target: a file or device, made if it is missing.

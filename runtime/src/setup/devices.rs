@@ -108,6 +108,22 @@ impl Devices {
         }
     }
 
+    /// Keeps the host's nodes that are to be bound, in a root of those who will not see the host's.
+    pub(crate) fn keep(&self, root: &Rootfs) -> Result<()> {
+        if fs::stat("/proc/kcore").is_ok() {
+            root.file(Path::new("/proc/kcore"))?;
+        }
+        let null = Path::new("/dev/null");
+        let bound = self.list.iter().filter(|_| self.bind);
+        if !self.bind || !self.list.iter().any(|device| device.path == null) {
+            // Masks are made of it.
+            keep(null, root)?;
+        }
+        bound
+            .map(|device| &device.path)
+            .try_for_each(|path| keep(path, root))
+    }
+
     fn make(
         &self,
         device: &Device,
@@ -142,10 +158,13 @@ fn same(device: &Device, parent: &std::os::fd::OwnedFd, name: &Path) -> Result<(
 
 /// The host's node of the same path, bound onto an empty file.
 fn bind(device: &Device, rootfs: &Rootfs) -> Result<()> {
-    let source = fs::open(&device.path, OFlags::PATH | OFlags::NOFOLLOW)
-        .context(|| "the host's node, to bind in a user namespace")?;
+    keep(&device.path, rootfs).context(|| "the host's node, to bind in a user namespace")
+}
+
+fn keep(path: &Path, rootfs: &Rootfs) -> Result<()> {
+    let source = fs::open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
     let tree = mount::clone_tree(source, "", false)?;
-    let place = rootfs.file(&device.path)?;
+    let place = rootfs.file(path)?;
     mount::move_mount(tree, place)
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod rlimits;
 pub(crate) mod rootfs;
 pub(crate) mod scheduler;
 pub(crate) mod sysctl;
+pub(crate) mod system;
 pub(crate) mod time_offsets;
 pub(crate) mod user;
 pub(crate) mod user_database;

@@ -71,10 +71,26 @@ impl RootfsPlan {
     /// look there. On top of `/`, which can be reached without any path, where that cannot be: when the container's root
     /// user may not go there, when it is to be entered by chroot(2), and when the mount around it is to be shared.
     pub(crate) fn attach(&self, tree: OwnedFd) -> Result<Rootfs> {
-        let change = |propagation| MountAttr {
-            propagation,
-            ..MountAttr::default()
+        let (first, recursive) = self.cut_off()?;
+        mount::mount_setattr(&tree, recursive, &change(first))?;
+        // pivot_root(2) refuses a new root that is shared, and nothing of the host is to appear in it.
+        mount::mount_setattr(&tree, false, &change(propagation::PRIVATE))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let in_place = !self.no_pivot && first != propagation::SHARED;
+        let place = match in_place.then(|| fs::open(&self.path, flags)) {
+            Some(Ok(place)) => place,
+            // In a copy of the keeper's mount namespace there is none of the host's directories.
+            Some(Err(error)) if error.errno() != Some(Errno::ACCESS) && !fs::is_missing(&error) => {
+                return Err(error);
+            }
+            _ => fs::open("/", flags)?,
         };
+        mount::move_mount(&tree, place)?;
+        Ok(Rootfs { fd: tree })
+    }
+
+    /// Cuts the new mount namespace off from the host's; gives the propagation that its mounts have then.
+    pub(crate) fn cut_off(&self) -> Result<(u64, bool)> {
         // Mounts of an unbindable tree could not be copied; that comes at the end.
         let first = match self.propagation {
             propagation::UNBINDABLE => propagation::SLAVE,
@@ -90,18 +106,7 @@ impl RootfsPlan {
             // What is mounted on `/` from here on must not appear on the host.
             mount::mount_setattr_path(c"/", false, &change(propagation::PRIVATE))?;
         }
-        mount::mount_setattr(&tree, recursive, &change(first))?;
-        // pivot_root(2) refuses a new root that is shared, and nothing of the host is to appear in it.
-        mount::mount_setattr(&tree, false, &change(propagation::PRIVATE))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let in_place = !self.no_pivot && first != propagation::SHARED;
-        let place = match in_place.then(|| fs::open(&self.path, flags)) {
-            Some(Ok(place)) => place,
-            Some(Err(error)) if error.errno() != Some(Errno::ACCESS) => return Err(error),
-            _ => fs::open("/", flags)?,
-        };
-        mount::move_mount(&tree, place)?;
-        Ok(Rootfs { fd: tree })
+        Ok((first, recursive))
     }
 
     /// Makes the tree the root of the mount namespace and leaves the host's behind.
@@ -112,16 +117,7 @@ impl RootfsPlan {
             hide_host_procfs_and_sysfs()?;
             process::chroot(".")?;
         } else {
-            let old_root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?;
-            mount::pivot_root_here()?;
-            // What is unmounted in the old root must not travel to the host.
-            let slave = MountAttr {
-                propagation: propagation::SLAVE,
-                ..MountAttr::default()
-            };
-            mount::mount_setattr(&old_root, true, &slave)?;
-            process::fchdir(&old_root)?;
-            mount::umount_detach(Path::new("."))?;
+            pivot(rootfs)?;
         }
         process::chdir("/")?;
         if matches!(
@@ -149,6 +145,25 @@ impl RootfsPlan {
         mount::mount_setattr(&rootfs.fd, false, &readonly)
             .context(|| "making the root filesystem read-only")
     }
+}
+
+fn change(propagation: u64) -> MountAttr {
+    MountAttr {
+        propagation,
+        ..MountAttr::default()
+    }
+}
+
+/// Makes it the root of the mount namespace; the old root goes.
+pub(crate) fn pivot(rootfs: &Rootfs) -> Result<()> {
+    process::fchdir(&rootfs.fd)?;
+    let old_root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?;
+    mount::pivot_root_here()?;
+    // What is unmounted in the old root must not travel to the host.
+    mount::mount_setattr(&old_root, true, &change(propagation::SLAVE))?;
+    process::fchdir(&old_root)?;
+    mount::umount_detach(Path::new("."))?;
+    process::chdir("/")
 }
 
 /// Without pivot_root(2) the container could find its way to mounts of the host. Those that it could not have made for
@@ -197,6 +212,11 @@ impl AsFd for Rootfs {
 }
 
 impl Rootfs {
+    /// A directory that serves as one.
+    pub(crate) fn of(fd: OwnedFd) -> Rootfs {
+        Rootfs { fd }
+    }
+
     /// The container's `/` of a process that has entered it.
     pub(crate) fn here() -> Result<Rootfs> {
         Ok(Rootfs {

@@ -50,6 +50,13 @@ impl Procfs {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// A namespace of the calling process, by its name in /proc/PID/ns. That is a link which leads out of procfs, so the directory is
+    /// held first.
+    pub(crate) fn own_namespace(&self, name: &str) -> Result<OwnedFd> {
+        let directory = self.open_self("ns", OFlags::PATH | OFlags::DIRECTORY)?;
+        fs::openat(directory, name, OFlags::RDONLY, 0).context(|| "/proc/self/ns")
+    }
+
     /// Writes a file of the calling process.
     pub(crate) fn write_self(&self, path: &str, text: impl AsRef<[u8]>) -> Result<()> {
         let fd = self.open_self(path, OFlags::WRONLY)?;

@@ -21,6 +21,11 @@ pub(crate) fn peer(master: impl AsFd) -> Result<OwnedFd> {
 /// TIOCSCTTY of asm-generic/ioctls.h, as a filter sees it.
 pub(crate) const TIOCSCTTY: u64 = 0x540e;
 
+/// The path of a master's slave on the devpts at /dev/pts.
+pub(crate) fn slave_name(master: impl AsFd) -> Result<std::ffi::CString> {
+    rustix::pty::ptsname(master, Vec::new()).call(|| "ioctl(TIOCGPTN)")
+}
+
 /// ioctl(2) TIOCSCTTY: makes it the controlling terminal of the session that this process leads.
 pub(crate) fn set_controlling(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();

@@ -44,6 +44,9 @@ pub(crate) struct Globals {
     /// let systemd make the cgroups; cgroupsPath is "slice:prefix:name"
     #[arg(long)]
     systemd_cgroup: bool,
+    /// The program was called by the name that makes system containers.
+    #[arg(skip)]
+    pub(crate) system: bool,
     /// who makes the cgroups
     #[arg(long, value_name = "DRIVER")]
     cgroup_manager: Option<CgroupManager>,
@@ -73,6 +76,7 @@ impl Default for Globals {
             root: None,
             criu: None,
             systemd_cgroup: false,
+            system: false,
             cgroup_manager: None,
             rootless: AUTO.to_owned(),
             version: false,
@@ -138,6 +142,13 @@ pub(crate) struct Line {
     /// `None` where there are no global flags, which saves a tenth of a millisecond.
     definition: Option<Command>,
     flags: Vec<String>,
+}
+
+/// Whether the program was called as `vzrun-system`, as engines do that have it as a second runtime.
+pub(crate) fn means_system(words: &[String]) -> bool {
+    let name = words.first().map(std::path::Path::new);
+    name.and_then(std::path::Path::file_name)
+        .is_some_and(|name| name == "vzrun-system")
 }
 
 impl Line {

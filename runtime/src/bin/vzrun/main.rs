@@ -52,7 +52,8 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Target::Verb(verb, _) if verb.seals => vzrun::seal_executable(arguments),
         _ => Ok(()),
     };
-    let globals = line.globals()?;
+    let mut globals = line.globals()?;
+    globals.system = args::means_system(&words);
     log_sink::install(&globals)?;
     match line.target {
         Target::Help => output::print(&pages::help())?,

@@ -44,10 +44,10 @@ fn clone_source(m: &Mount) -> Result<OwnedFd> {
     mount::clone_tree(source, "", m.options.recursive)
 }
 
-/// Mounts it: the attributes are set before anybody can see the mount.
-pub(super) fn apply(m: &Mount, rootfs: &Rootfs, outside: Option<OwnedFd>) -> Result<OwnedFd> {
-    let tree = match outside {
-        Some(tree) if !m.mappings.is_empty() => tree,
+/// The source's tree; `outside` is the one that was opened beforehand, which is taken in any case if it is the `only` one.
+pub(super) fn tree(m: &Mount, outside: Option<OwnedFd>, only: bool) -> Result<OwnedFd> {
+    Ok(match outside {
+        Some(tree) if only || !m.mappings.is_empty() => tree,
         // In a user namespace a copy made here keeps the flags of the host's mount locked, and what lies on it; one from
         // outside would not. That is for sources that the container's root user cannot reach.
         Some(tree) => match clone_source(m) {
@@ -56,7 +56,17 @@ pub(super) fn apply(m: &Mount, rootfs: &Rootfs, outside: Option<OwnedFd>) -> Res
             here => here?,
         },
         None => clone_source(m)?,
-    };
+    })
+}
+
+/// Mounts it: the attributes are set before anybody can see the mount.
+pub(super) fn apply(
+    m: &Mount,
+    rootfs: &Rootfs,
+    outside: Option<OwnedFd>,
+    only: bool,
+) -> Result<OwnedFd> {
+    let tree = tree(m, outside, only)?;
     if m.options.has_attributes() {
         mount::mount_setattr(&tree, false, &m.options.attributes)?;
     }

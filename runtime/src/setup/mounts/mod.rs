@@ -40,8 +40,14 @@ pub(crate) struct Mounts {
     own_cgroups: bool,
 }
 
-/// What the parent has opened for the entries of the list, where the child could not.
-pub(crate) type Opened = Vec<Option<OwnedFd>>;
+/// What has been opened for the entries of the list beforehand.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// The trees of bind mounts, by the number of the entry.
+    pub(crate) trees: Vec<Option<OwnedFd>>,
+    /// Nothing is left to be found by its path: these are all.
+    pub(crate) complete: bool,
+}
 
 impl Mounts {
     /// `container` are the maps of the container's own user namespace, for plain `idmap`; with `own_cgroups` it sees
@@ -93,7 +99,8 @@ impl Mounts {
         host: &Host,
         procfs: &Procfs,
     ) -> Result<Opened> {
-        self.list
+        let trees = self
+            .list
             .iter()
             .map(|m| {
                 let idmapped = m.options.idmap.is_some() || !m.mappings.is_empty();
@@ -107,7 +114,35 @@ impl Mounts {
                     tree => tree.map(Some),
                 }
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        Ok(Opened {
+            trees,
+            complete: false,
+        })
+    }
+
+    /// The trees of all bind mounts, for who will not find their sources any more.
+    pub(crate) fn sources(&self, mut opened: Opened) -> Result<Vec<Option<OwnedFd>>> {
+        let tree = |(index, m): (usize, &Mount)| {
+            if !m.options.bind || m.options.remount {
+                return Ok(None);
+            }
+            let outside = opened.trees.get_mut(index).and_then(Option::take);
+            bind::tree(m, outside, false)
+                .context(|| m.title())
+                .map(Some)
+        };
+        self.list.iter().enumerate().map(tree).collect()
+    }
+
+    /// Whether some file system other than a bind mount is made of something of the host's.
+    pub(crate) fn needs_the_host(&self) -> Option<&Path> {
+        let found = self.list.iter().find(|m| {
+            !m.options.bind
+                && (m.fstype == "overlay"
+                    || m.source.starts_with("/") && filesystem::is_on_device(&m.fstype))
+        });
+        found.map(|m| m.destination.as_path())
     }
 
     /// Mounts everything. What must become read-only only after all mounts are made is left to [`Finish::apply`].
@@ -119,8 +154,8 @@ impl Mounts {
     ) -> Result<Finish> {
         let mut finish = Finish(Vec::new());
         for (index, m) in self.list.iter().enumerate() {
-            let outside = opened.get_mut(index).and_then(Option::take);
-            self.apply_one(m, rootfs, outside, cgroup, &mut finish)
+            let outside = opened.trees.get_mut(index).and_then(Option::take);
+            self.apply_one(m, rootfs, (outside, opened.complete), cgroup, &mut finish)
                 .context(|| m.title())?;
         }
         Ok(finish)
@@ -130,7 +165,7 @@ impl Mounts {
         &self,
         m: &Mount,
         rootfs: &Rootfs,
-        outside: Option<OwnedFd>,
+        (outside, only): (Option<OwnedFd>, bool),
         cgroup: CgroupPlace<'_>,
         finish: &mut Finish,
     ) -> Result<()> {
@@ -143,7 +178,7 @@ impl Mounts {
             }
             place
         } else if m.options.bind {
-            bind::apply(m, rootfs, outside)?
+            bind::apply(m, rootfs, outside, only)?
         } else if m.fstype == "cgroup" || m.fstype == "cgroup2" {
             cgroup::apply(m, rootfs, &cgroup()?, self.own_cgroups)?
         } else {

@@ -79,6 +79,7 @@ impl CreateFlags {
             preserve_fds: self.preserve_fds,
             cgroup_driver: globals.cgroup_driver(),
             rootless: globals.rootless()?,
+            system: globals.system,
         })
     }
 }

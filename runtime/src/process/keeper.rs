@@ -1,0 +1,225 @@
+//! The keeper of a system container: process 1 of the container's pid namespace, and the process that the engine knows. Init
+//! is process 1 of another pid namespace below it, so that it can end by reboot(2) and begin anew while the container stays.
+//!
+//! ```text
+//!   vzrun create ── keeper (user, pid, network, ipc, uts and cgroup namespace; the template of the mounts)
+//!                     └─ init, boot after boot (pid and mount namespace)
+//! ```
+//!
+//! The first init speaks with vzrun as that of any container. The later ones speak with the keeper, in the same words.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::birth::{Birth, Outside};
+use super::channel::{self, ChildEnd, Request};
+use super::init::{self, Boot};
+use super::power;
+use super::template::Template;
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::setup::namespaces::{Stage, kind};
+use crate::sys::fork::{self, Child, Fork};
+use crate::sys::fs::{self, OFlags};
+use crate::sys::poll::{self, PollFd, PollFlags};
+use crate::sys::process::{self, Exit};
+use crate::sys::{namespace, prctl, signal};
+
+/// What it is called while init runs (comm of proc_pid_comm(5)).
+const NAME: &std::ffi::CStr = c"vzrun-keeper";
+
+/// The keeper's life; gives the exit code of the container.
+pub(super) fn live(
+    birth: &Birth<'_>,
+    mut outside: Outside,
+    channel: &ChildEnd,
+    stage: Option<Stage>,
+) -> i32 {
+    let keeper = init::enter_namespaces(birth, &mut outside, channel, stage)
+        .and_then(|()| Keeper::prepare(birth, outside, channel));
+    match keeper {
+        Ok(keeper) => keeper.keep(channel),
+        Err(error) => {
+            init::report(channel, &error.wrap("error during container init"));
+            1
+        }
+    }
+}
+
+struct Keeper<'b, 'a> {
+    birth: &'b Birth<'a>,
+    template: Template,
+    cgroup: Option<Cgroup>,
+    signals: OwnedFd,
+}
+
+impl<'b, 'a> Keeper<'b, 'a> {
+    fn prepare(
+        birth: &'b Birth<'a>,
+        outside: Outside,
+        channel: &ChildEnd,
+    ) -> Result<Keeper<'b, 'a>> {
+        let cgroup = cgroup(birth, channel)?;
+        let template = Template::build(birth, outside, channel)?;
+        // Should vzrun die from here on, init sees it at the socket, and ends; and so does its keeper.
+        prctl::set_parent_death_signal(0)?;
+        Ok(Keeper {
+            birth,
+            template,
+            cgroup,
+            signals: signal::all_by_descriptor()?,
+        })
+    }
+
+    /// From the first boot to the end of the last init.
+    fn keep(self, channel: &ChildEnd) -> i32 {
+        let mut channel = Some(channel);
+        loop {
+            let exit = match channel.take() {
+                Some(channel) => self.boot_first(channel),
+                None => self.boot_again(),
+            };
+            match exit {
+                // reboot(2): SIGHUP for a restart, SIGINT for halt and power off.
+                Ok(Exit::Signal(libc::SIGHUP)) => {}
+                Ok(Exit::Signal(libc::SIGINT)) => return 0,
+                Ok(exit) => return exit.status(),
+                Err(error) => {
+                    // The container's stderr is all there is.
+                    let text = format!("vzrun: keeper: {error}\n");
+                    let _ = rustix::io::write(std::io::stderr(), text.as_bytes());
+                    return 1;
+                }
+            }
+        }
+    }
+
+    fn boot_first(&self, channel: &ChildEnd) -> Result<Exit> {
+        let (running, hold) = poll::pipe()?;
+        let child = match self.fork()? {
+            Fork::Parent(child) => child,
+            Fork::Child => self.become_init(channel, Boot::First(&hold)),
+        };
+        drop(hold);
+        let kept = [
+            Some(running.as_fd()),
+            Some(child.pidfd.as_fd()),
+            Some(self.signals.as_fd()),
+            Some(self.template.as_fd()),
+            Some(self.birth.procfs.as_fd()),
+            self.cgroup.as_ref().map(Cgroup::as_fd),
+            self.template.slave(),
+        ];
+        let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().collect();
+        // The socket goes, too: its end tells vzrun that the program runs. What is closed here has no owner that would close it again: this process ends by _exit(2).
+        self.birth.passed_fds.close_others(&kept)?;
+        poll::poll(&mut [PollFd::new(&running, PollFlags::IN)], None)?;
+        // Not closed again where something new may have its number.
+        std::mem::forget(running);
+        self.watch(&child)
+    }
+
+    fn boot_again(&self) -> Result<Exit> {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.clear_cells()?;
+        }
+        self.template.enter()?;
+        let (ours, theirs) = channel::pair()?;
+        let child = match self.fork()? {
+            Fork::Parent(child) => child,
+            Fork::Child => {
+                drop(ours);
+                self.become_init(&theirs, Boot::Again)
+            }
+        };
+        drop(theirs);
+        if let Some(program) = self.birth.seccomp().compile()? {
+            ours.program(&program)?;
+        }
+        loop {
+            match ours.receive() {
+                Ok(Some((Request::Ready, _))) => ours.go(&[])?,
+                Ok(Some((Request::Failed(text), _))) => {
+                    child.end();
+                    return Err(Error::new(ErrorKind::Process, text));
+                }
+                Ok(Some((request, _))) => {
+                    child.end();
+                    let text = format!("unexpected message from init: {request:?}");
+                    return Err(Error::new(ErrorKind::Process, text));
+                }
+                // The program runs; or it has ended without a word, which is seen next.
+                Ok(None) => break,
+                Err(error) if error.errno() == Some(Errno::CONNRESET) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.watch(&child)
+    }
+
+    fn fork(&self) -> Result<Fork> {
+        let cell = self.cgroup.as_ref().map(Cgroup::cell_of_init).transpose()?;
+        let cell = cell.as_ref().map(AsFd::as_fd);
+        fork::clone3(kind::PID | kind::MOUNT, cell, false).context(|| "making init")
+    }
+
+    fn become_init(&self, channel: &ChildEnd, boot: Boot<'_>) -> ! {
+        fork::exit_after(
+            || match init::boot(self.birth, &self.template, channel, boot) {
+                Ok(()) => 0,
+                Err(error) => {
+                    init::report(channel, &error);
+                    1
+                }
+            },
+        )
+    }
+
+    /// While init runs: passes signals on until it ends.
+    fn watch(&self, init: &Child) -> Result<Exit> {
+        // Engines look into the container by its keeper. One that has ended already cannot be joined.
+        if let Err(error) = namespace::setns(&init.pidfd, kind::MOUNT) {
+            crate::log::debug(format_args!("joining init: {error}"));
+        }
+        prctl::set_name(NAME)?;
+        loop {
+            let mut fds = [
+                PollFd::new(&init.pidfd, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+            ];
+            poll::poll(&mut fds, None)?;
+            let ended = !fds[0].revents().is_empty();
+            while let Some(number) = signal::next(&self.signals)? {
+                if number != libc::SIGCHLD && !ended {
+                    power::signal(&init.pidfd, number);
+                }
+            }
+            if ended {
+                return process::wait(&init.pidfd);
+            }
+        }
+    }
+}
+
+/// Makes the container's cgroup the root of what is seen inside, and moves this process to one of its own below it.
+fn cgroup(birth: &Birth<'_>, channel: &ChildEnd) -> Result<Option<Cgroup>> {
+    let mut path = birth.cgroup_view.path.clone();
+    if birth.cgroup_later {
+        use std::os::unix::ffi::OsStringExt;
+        let told = channel.call(&Request::Cgroup)?;
+        path = Some(std::ffi::OsString::from_vec(told).into());
+    }
+    namespace::unshare(kind::CGROUP).context(|| "making the cgroup namespace")?;
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    channel.call(&Request::Cells)?;
+    let below = path.strip_prefix("/").unwrap_or(&path);
+    let directory = fs::open(
+        birth.cgroup_view.mount.join(below),
+        OFlags::PATH | OFlags::DIRECTORY,
+    );
+    let directory = directory.context(|| "opening the container's cgroup")?;
+    Ok(Some(Cgroup::of(directory, &path)))
+}

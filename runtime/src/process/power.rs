@@ -1,0 +1,102 @@
+//! What a signal to a system container means to its init: the keeper gets what runc would send to init itself.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::sys::fs::{self, OFlags};
+use crate::sys::pidfd;
+
+/// The SIGRTMIN of systemd, which is the C library's and not the kernel's.
+const RTMIN: i32 = 34;
+/// SIGRTMIN+3: "halts the machine" (systemd(1)).
+const SYSTEMD_HALT: i32 = RTMIN + 3;
+
+/// The kinds of init, by how they are told to shut the system down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Systemd,
+    Busybox,
+    Sysvinit,
+    /// Another one, or a program that is no init.
+    Other,
+}
+
+impl Kind {
+    /// By what the program is after all links (/proc/1/exe of the container).
+    fn of(program: &Path) -> Kind {
+        let name = program.file_name().and_then(|name| name.to_str());
+        match name.unwrap_or_default() {
+            "systemd" => Kind::Systemd,
+            "busybox" => Kind::Busybox,
+            "init" => Kind::Sysvinit,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// Passes a signal on to init. TERM asks for an orderly shutdown in the words of this init; INT is Ctrl-Alt-Del for each of
+/// them as it is.
+pub(super) fn signal(init: impl AsFd, number: i32) {
+    let kind = match number {
+        libc::SIGTERM => Kind::of(&program_of_init()),
+        _ => Kind::Other,
+    };
+    let sent = match kind {
+        Kind::Systemd => pidfd::send_signal(init, SYSTEMD_HALT),
+        Kind::Busybox => pidfd::send_signal(init, libc::SIGUSR2),
+        Kind::Sysvinit => match ask_for_runlevel_0() {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                crate::log::debug(format_args!("no /run/initctl: {error}"));
+                pidfd::send_signal(init, number)
+            }
+        },
+        Kind::Other => pidfd::send_signal(init, number),
+    };
+    if let Err(error) = sent {
+        // It has ended, which is seen next.
+        crate::log::debug(format_args!("passing on signal {number}: {error}"));
+    }
+}
+
+/// The keeper is in the container's mount namespace by then, and its procfs is of init's pid namespace.
+fn program_of_init() -> std::path::PathBuf {
+    let link = fs::readlinkat(fs::CWD, "/proc/1/exe");
+    let link = link.ok().and_then(|link| link.into_string().ok());
+    link.unwrap_or_default().into()
+}
+
+/// `telinit 0`: a request in the FIFO of sysvinit (`struct init_request` of its initreq.h: a magic number, the command, the
+/// runlevel, seconds between TERM and KILL, and 368 bytes of nothing).
+fn ask_for_runlevel_0() -> crate::error::Result<()> {
+    const MAGIC: u32 = 0x0309_1969;
+    const RUNLEVEL: u32 = 1;
+    let mut request = [0u8; 384];
+    for (place, word) in [MAGIC, RUNLEVEL, u32::from(b'0'), 5]
+        .into_iter()
+        .enumerate()
+    {
+        request[place * 4..place * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let fifo = fs::open("/run/initctl", flags)?;
+    fs::write_once(fifo, &request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_by_program() {
+        for (program, kind) in [
+            ("/usr/lib/systemd/systemd", Kind::Systemd),
+            ("/bin/busybox", Kind::Busybox),
+            ("/usr/sbin/init", Kind::Sysvinit),
+            ("/usr/sbin/openrc-init", Kind::Other),
+            ("", Kind::Other),
+        ] {
+            assert_eq!(Kind::of(Path::new(program)), kind, "{program}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The keeper's mount namespace while it makes init: a small root with everything of the host that goes into the container,
+//! and nothing else. Each boot gets a copy, so each finds what the first one found.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::birth::{Birth, Outside};
+use super::channel::{ChildEnd, Request};
+use crate::error::{Context, Result};
+use crate::setup::console::{self, Console, Slave};
+use crate::setup::mounts::Opened;
+use crate::setup::namespaces::kind;
+use crate::setup::rootfs::{self, Rootfs};
+use crate::sys::fs::{self, FileType, OFlags};
+use crate::sys::mount::{self, FsContext, attr};
+use crate::sys::{namespace, process, tty};
+
+const ROOTFS: &str = "/rootfs";
+const SOURCES: &str = "/sources";
+
+/// The namespace, and what is in it.
+#[derive(Debug)]
+pub(super) struct Template {
+    namespace: OwnedFd,
+    /// Which entries of `mounts` have a source in it.
+    sources: Vec<bool>,
+    /// The terminal of all boots.
+    console: Option<Terminal>,
+}
+
+#[derive(Debug)]
+struct Terminal {
+    /// Its path in the namespace.
+    name: CString,
+    /// Held, for without an open slave the master reports an end between two boots.
+    slave: Slave,
+}
+
+impl Template {
+    /// Makes this process's new mount namespace one.
+    pub(super) fn build(
+        birth: &Birth<'_>,
+        outside: Outside,
+        channel: &ChildEnd,
+    ) -> Result<Template> {
+        let plan = birth.plan;
+        let words = || "mounting the root filesystem";
+        let tree = match (plan.rootfs.open(), outside.rootfs) {
+            (Err(error), Some(tree)) if error.errno() == Some(Errno::ACCESS) => tree,
+            (here, _) => here.context(words)?,
+        };
+        let namespace = birth.procfs.own_namespace("mnt")?;
+        let trees = plan.mounts.sources(outside.mounts)?;
+        plan.rootfs.cut_off().context(words)?;
+
+        let context = FsContext::open("tmpfs")?;
+        context.string("source", "vzrun")?;
+        context.string("mode", "0700")?;
+        context.create()?;
+        let small = context.mount(attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+        mount::move_mount(&small, fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?)?;
+        let root = Rootfs::of(small);
+        mount::move_mount(tree, root.directory(Path::new(ROOTFS))?)?;
+        let sources = trees.iter().map(Option::is_some).collect();
+        for (index, tree) in trees.into_iter().enumerate() {
+            let Some(tree) = tree else { continue };
+            let is_directory = fs::file_type(&fs::fstat(&tree)?) == FileType::Directory;
+            let place = source(index);
+            let place = match is_directory {
+                true => root.directory(&place)?,
+                false => root.file(&place)?,
+            };
+            mount::move_mount(tree, place)?;
+        }
+        if plan.namespaces.has(kind::USER) || birth.host.in_user_namespace {
+            // A user namespace may mount these only where it sees whole ones (mount_namespaces(7)); without a network
+            // namespace of its own it gets the host's /sys.
+            for name in ["/proc", "/sys"] {
+                let tree = mount::clone_tree(rustix::fs::CWD, name, true)?;
+                mount::move_mount(tree, root.directory(Path::new(name))?)?;
+            }
+        }
+        if let Some(devices) = &plan.devices {
+            devices.keep(&root)?;
+        }
+        let console = match plan.process.terminal {
+            true => Some(terminal(&root, birth, channel)?),
+            false => None,
+        };
+        rootfs::pivot(&root)?;
+        Ok(Template {
+            namespace,
+            sources,
+            console,
+        })
+    }
+
+    /// Goes (back) into it.
+    pub(super) fn enter(&self) -> Result<()> {
+        namespace::setns(&self.namespace, kind::MOUNT)
+            .context(|| "going back to what the container is made of")
+    }
+
+    /// In a copy of it: what `open_outside` gives for the host itself.
+    pub(super) fn outside(&self) -> Result<Outside> {
+        let open = |path: &Path| {
+            let place = fs::open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+            mount::clone_tree(place, "", true)
+        };
+        let tree = |(index, there): (usize, &bool)| there.then(|| open(&source(index))).transpose();
+        Ok(Outside {
+            namespaces: Vec::new(),
+            mounts: Opened {
+                trees: self
+                    .sources
+                    .iter()
+                    .enumerate()
+                    .map(tree)
+                    .collect::<Result<_>>()?,
+                complete: true,
+            },
+            rootfs: Some(open(Path::new(ROOTFS))?),
+        })
+    }
+
+    /// In a copy of it, before its root is left: the terminal.
+    pub(super) fn console(&self) -> Result<Option<Slave>> {
+        let open = |terminal: &Terminal| Slave::open(&terminal.name);
+        self.console.as_ref().map(open).transpose()
+    }
+
+    /// What is to be held while init runs, beside the namespace.
+    pub(super) fn slave(&self) -> Option<BorrowedFd<'_>> {
+        self.console.as_ref().map(|terminal| terminal.slave.as_fd())
+    }
+}
+
+impl AsFd for Template {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+}
+
+fn source(index: usize) -> PathBuf {
+    Path::new(SOURCES).join(index.to_string())
+}
+
+/// A terminal that outlives each init. The parent gets its master.
+fn terminal(root: &Rootfs, birth: &Birth<'_>, channel: &ChildEnd) -> Result<Terminal> {
+    console::mount_devpts(&root.directory(Path::new("/dev/pts"))?)?;
+    let console = Console::open(root.as_fd(), birth.plan.process.console_size)?;
+    channel.say(&Request::Console, &[console.master.as_fd()])?;
+    let name = tty::slave_name(&console.master)?;
+    let slave = console.slave;
+    // Of the keeper, too: who called vzrun waits for the end of what it gave it.
+    for number in 0..3 {
+        process::dup_to(&slave, number)?;
+    }
+    Ok(Terminal { name, slave })
+}
