@@ -32,13 +32,7 @@ impl Podman {
                 ip route add default via 192.0.2.254";
             engine_call("sh").args(["-euc", script]).run().ok();
         } else {
-            // For --userns=auto. The ids of one that is no user count for nothing with the libsubid of today.
-            let user = ["--system", "--no-create-home", "containers"];
-            engine_call("useradd").args(user).run().ok();
-            for file in ["/etc/subuid", "/etc/subgid"] {
-                let ids = fs::read_to_string(file).unwrap();
-                fs::write(file, ids + "containers:500000:1000000\n").unwrap();
-            }
+            prepare_automatic_ids();
         }
         let tar = image_tar().to_str().unwrap();
         self.bare().args(["import", "-q", tar, IMAGE]).run().ok();
@@ -59,5 +53,20 @@ impl Engine for Podman {
 
     fn wait_nothing_left(self, id: &str) {
         wait_nothing_left(id);
+    }
+}
+
+/// For --userns=auto. The ids of one that is no user count for nothing with the libsubid of today.
+fn prepare_automatic_ids() {
+    let name = "containers";
+    // The VM is there for many test binaries.
+    if engine_call("id").arg(name).run().code() == Some(0) {
+        return;
+    }
+    let user = ["--system", "--no-create-home", name];
+    engine_call("useradd").args(user).run().ok();
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let ids = fs::read_to_string(file).unwrap();
+        fs::write(file, format!("{ids}{name}:500000:1000000\n")).unwrap();
     }
 }
