@@ -78,7 +78,8 @@ impl Delegation {
     }
 }
 
-/// As the container's processes will find it: the last of these mounts would count, but two are a config that nobody has.
+/// As the container's processes will find it. Of two at the same place (ctr adds one to its read-only default) the last would count;
+/// who asks for a writable one at all is given it.
 fn is_writable_cgroup(mount: &spec::Mount) -> bool {
     let kind = mount.typ().as_deref().unwrap_or_default();
     let options = mount.options().as_deref().unwrap_or_default();

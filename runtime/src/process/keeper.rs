@@ -178,10 +178,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
 
     /// While init runs: passes signals on until it ends.
     fn watch(&self, init: &Child) -> Result<Exit> {
-        // Engines look into the container by its keeper. One that has ended already cannot be joined.
-        if let Err(error) = namespace::setns(&init.pidfd, kind::MOUNT) {
-            crate::log::debug(format_args!("joining init: {error}"));
-        }
+        // Engines look into the container by its keeper. An init that has ended already cannot be joined, which is seen next.
+        // (Nothing is logged here: the log is closed with all else that is the host's.)
+        let _ = namespace::setns(&init.pidfd, kind::MOUNT);
         prctl::set_name(NAME)?;
         loop {
             let mut fds = [

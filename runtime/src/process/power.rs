@@ -41,22 +41,14 @@ pub(super) fn signal(init: impl AsFd, number: i32) {
         libc::SIGTERM => Kind::of(&program_of_init()),
         _ => Kind::Other,
     };
-    let sent = match kind {
+    // Whatever fails, fails because it has ended, which is seen next.
+    let _ = match kind {
         Kind::Systemd => pidfd::send_signal(init, SYSTEMD_HALT),
         Kind::Busybox => pidfd::send_signal(init, libc::SIGUSR2),
-        Kind::Sysvinit => match ask_for_runlevel_0() {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                crate::log::debug(format_args!("no /run/initctl: {error}"));
-                pidfd::send_signal(init, number)
-            }
-        },
+        // Without its FIFO it is not so far yet, or not that program.
+        Kind::Sysvinit => ask_for_runlevel_0().or_else(|_| pidfd::send_signal(init, number)),
         Kind::Other => pidfd::send_signal(init, number),
     };
-    if let Err(error) = sent {
-        // It has ended, which is seen next.
-        crate::log::debug(format_args!("passing on signal {number}: {error}"));
-    }
 }
 
 /// The keeper is in the container's mount namespace by then, and its procfs is of init's pid namespace.
