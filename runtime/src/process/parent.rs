@@ -123,7 +123,12 @@ impl<'a> Newborn<'a> {
                 _ => return Err(self.died()),
             };
             match (request, &self.duties) {
-                (Request::Failed(text), _) => return Err(Error::new(ErrorKind::Process, text)),
+                (Request::Failed(text), _) => {
+                    if self.staged && self.is_exec() {
+                        self.hear_of_proper();
+                    }
+                    return Err(Error::new(ErrorKind::Process, text));
+                }
                 (Request::Stage(pid), _) if self.staged => {
                     process::wait(&self.adopt(pid)?.pidfd)?;
                     self.prepare(caller)?;
@@ -278,6 +283,17 @@ impl<'a> Newborn<'a> {
         }
         self.staged = false;
         Ok(std::mem::replace(&mut self.child, Child { pid, pidfd }))
+    }
+
+    /// The process proper of an exec may have failed before its stage came to tell of it; or it was the stage that failed. Whatever there
+    /// is is to be reaped here: the container cannot end before, and nobody else may be there to do it.
+    fn hear_of_proper(&mut self) {
+        while let Ok(Some((request, _))) = self.channel.receive() {
+            if let Request::Proper(pid) = request {
+                self.stage = self.adopt(pid).ok();
+                return;
+            }
+        }
     }
 
     fn move_net_devices(&self, birth: &Birth<'_>) -> Result<Vec<u8>> {
