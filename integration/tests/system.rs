@@ -1,8 +1,8 @@
 //! System containers (io.vzrun.system): a keeper, an init that can be rebooted, the power switch.
 
 use integration::{Bundle, Container, Runtime, differs, json, until};
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// Writes down each boot: how much is left in /run of the last one, and which process this is.
 const BOOT: &str = "echo $(ls /run | wc -l) $$ >>/log; touch /run/left; exec sleep 1000";
@@ -29,6 +29,21 @@ fn boots(bundle: &Bundle, count: usize) -> Vec<String> {
     })
 }
 
+/// Its container, once the first boot has been written down.
+#[track_caller]
+fn booted(bundle: &Bundle) -> Container<'_> {
+    let c = bundle.container();
+    c.run_detached();
+    boots(bundle, 1);
+    c
+}
+
+/// A script of the container's that can be executed.
+fn program(bundle: &Bundle, path: &str, text: &str) {
+    bundle.write(path, text);
+    fs::set_permissions(bundle.rootfs(path), Permissions::from_mode(0o755)).unwrap();
+}
+
 fn namespace(c: &Container<'_>, kind: &str) -> String {
     let link = fs::read_link(format!("/proc/{}/ns/{kind}", c.pid())).unwrap();
     link.display().to_string()
@@ -38,9 +53,7 @@ fn namespace(c: &Container<'_>, kind: &str) -> String {
 fn a_hundred_reboots() {
     differs!(Runc | Crun, "no system containers");
     let bundle = system(BOOT);
-    let c = bundle.container();
-    c.run_detached();
-    boots(&bundle, 1);
+    let c = booted(&bundle);
     let same = |c: &Container<'_>| {
         let kinds = ["net", "ipc", "uts", "user", "cgroup"].map(|kind| namespace(c, kind));
         (c.pid(), kinds)
@@ -105,9 +118,7 @@ fn a_created_one_waits_for_start() {
 fn what_exec_joins_is_inits() {
     differs!(Runc | Crun, "no system containers");
     let bundle = system(BOOT);
-    let c = bundle.container();
-    c.run_detached();
-    boots(&bundle, 1);
+    let c = booted(&bundle);
     let ps = c
         .exec(&["/bin/busybox", "ps", "-o", "pid,args"])
         .ok()
@@ -133,9 +144,7 @@ fn what_exec_joins_is_inits() {
 fn the_keeper_cannot_be_looked_into() {
     differs!(Runc | Crun, "no system containers");
     let bundle = system(BOOT);
-    let c = bundle.container();
-    c.run_detached();
-    boots(&bundle, 1);
+    let c = booted(&bundle);
     let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
     assert!(status.starts_with("Name:\tvzrun-keeper\n"), "{status}");
     // Undumpable: its files belong to the host's root, whoever it is.
@@ -216,12 +225,8 @@ fn an_init_that_is_gone_at_a_reboot_is_told() {
     let bundle = system("exec busybox reboot -f");
     bundle.args(&["/bin/once"]);
     bundle.capabilities(&["CAP_SYS_BOOT"]);
-    bundle.write(
-        "bin/once",
-        "#!/bin/sh\nrm /bin/once; exec busybox reboot -f\n",
-    );
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(bundle.rootfs("bin/once"), mode).unwrap();
+    let text = "#!/bin/sh\nrm /bin/once; exec busybox reboot -f\n";
+    program(&bundle, "bin/once", text);
     let output = bundle.container().run().exits(1);
     output.says("exec: \"/bin/once\"");
     assert_eq!(bundle.leftovers(), [""; 0]);
@@ -231,9 +236,7 @@ fn an_init_that_is_gone_at_a_reboot_is_told() {
 fn the_keepers_death_is_the_containers() {
     differs!(Runc | Crun, "no system containers");
     let bundle = system(BOOT);
-    let c = bundle.container();
-    c.run_detached();
-    boots(&bundle, 1);
+    let c = booted(&bundle);
     c.kill("KILL").ok();
     c.wait_stopped();
     c.delete().ok();
@@ -244,9 +247,7 @@ fn the_keepers_death_is_the_containers() {
 fn paused_and_resumed() {
     differs!(Runc | Crun, "no system containers");
     let bundle = system(BOOT);
-    let c = bundle.container();
-    c.run_detached();
-    boots(&bundle, 1);
+    let c = booted(&bundle);
     c.pause().ok();
     assert_eq!(c.status(), "paused");
     c.resume().ok();
@@ -289,9 +290,7 @@ fn by_the_programs_name_and_by_its_init() {
     bundle.set("/annotations", json!({"io.vzrun.system": "auto"}));
     fs::create_dir_all(bundle.rootfs("sbin")).unwrap();
     let init = "#!/bin/sh\ngrep ^0: /proc/self/cgroup\n";
-    bundle.write("sbin/init", init);
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(bundle.rootfs("sbin/init"), mode).unwrap();
+    program(&bundle, "sbin/init", init);
     bundle.args(&["/sbin/init"]);
     assert_eq!(said(&bundle, Runtime::get().path()), "0::/init.scope\n");
 }

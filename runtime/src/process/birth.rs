@@ -2,6 +2,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use super::parent::{Duties, Newborn};
 use super::seccomp::Seccomp;
 use super::{channel, init, keeper, stage};
@@ -44,6 +46,21 @@ pub(super) struct Outside {
     pub(super) mounts: Opened,
     /// The root's tree, where the child could not get at it.
     pub(super) rootfs: Option<OwnedFd>,
+}
+
+impl Outside {
+    /// The tree of the root. Opened here, a user namespace keeps the flags of the host's mounts locked; the copy from outside is for a
+    /// root that its root user cannot reach, and for where nothing of the host is to be found any more.
+    pub(super) fn take_rootfs(&mut self, plan: &Plan) -> Result<OwnedFd> {
+        match self.rootfs.take() {
+            Some(tree) if self.mounts.complete => Ok(tree),
+            outside => match (plan.rootfs.open(), outside) {
+                (Err(error), Some(tree)) if error.errno() == Some(Errno::ACCESS) => Ok(tree),
+                (here, _) => here,
+            },
+        }
+        .context(|| "mounting the root filesystem")
+    }
 }
 
 impl<'a> Birth<'a> {

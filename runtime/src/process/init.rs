@@ -189,7 +189,7 @@ pub(super) fn enter_namespaces(
 /// What each boot finds made, up to readiness.
 fn set_up(
     birth: &Birth<'_>,
-    outside: Outside,
+    mut outside: Outside,
     channel: &ChildEnd,
     boot: Boot<'_>,
     terminal: Option<Slave>,
@@ -197,14 +197,11 @@ fn set_up(
     let plan = birth.plan;
     let procfs = birth.procfs;
     // The file system. All paths below the root are resolved in it; nothing is visible to others yet.
-    // Opened here, a user namespace keeps the flags of the host's mounts locked; the copy from outside is for a root that
-    // its root user cannot reach.
-    let words = || "mounting the root filesystem";
-    let tree = match (plan.rootfs.open(), outside.rootfs) {
-        (Err(error), Some(tree)) if plan.system || error.errno() == Some(Errno::ACCESS) => tree,
-        (here, _) => here.context(words)?,
-    };
-    let rootfs = plan.rootfs.attach(tree).context(words)?;
+    let tree = outside.take_rootfs(plan)?;
+    let rootfs = plan
+        .rootfs
+        .attach(tree)
+        .context(|| "mounting the root filesystem")?;
     let mut place = Place {
         birth,
         channel,

@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::birth::{Birth, Outside};
-use super::channel::{self, ChildEnd, Request};
+use super::channel::{self, ChildEnd, ParentEnd, Request};
 use super::init::{self, Boot};
+use super::parent::unexpected;
 use super::power;
 use super::template::Template;
 use crate::cgroup::Cgroup;
@@ -137,24 +138,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
         if let Some(program) = self.birth.seccomp().compile()? {
             ours.program(&program)?;
         }
-        loop {
-            match ours.receive() {
-                Ok(Some((Request::Ready, _))) => ours.go(&[])?,
-                Ok(Some((Request::Failed(text), _))) => {
-                    child.end();
-                    return Err(Error::new(ErrorKind::Process, text));
-                }
-                Ok(Some((request, _))) => {
-                    child.end();
-                    let text = format!("unexpected message from init: {request:?}");
-                    return Err(Error::new(ErrorKind::Process, text));
-                }
-                // The program runs; or it has ended without a word, which is seen next.
-                Ok(None) => break,
-                Err(error) if error.errno() == Some(Errno::CONNRESET) => break,
-                Err(error) => return Err(error),
-            }
-        }
+        serve(&ours).inspect_err(|_| child.end())?;
         self.watch(&child)
     }
 
@@ -197,6 +181,22 @@ impl<'b, 'a> Keeper<'b, 'a> {
             if ended {
                 return process::wait(&init.pidfd);
             }
+        }
+    }
+}
+
+/// What vzrun does for the first init, for one of a later boot: until its program runs, or it has ended without a word.
+fn serve(init: &ParentEnd) -> Result<()> {
+    loop {
+        match init.receive() {
+            Ok(Some((Request::Ready, _))) => init.go(&[])?,
+            Ok(Some((Request::Failed(text), _))) => {
+                return Err(Error::new(ErrorKind::Process, text));
+            }
+            Ok(Some((request, _))) => return Err(unexpected(&request)),
+            Ok(None) => return Ok(()),
+            Err(error) if error.errno() == Some(Errno::CONNRESET) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }

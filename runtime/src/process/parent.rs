@@ -343,7 +343,7 @@ impl<'a> Newborn<'a> {
     }
 }
 
-fn unexpected(request: &Request) -> Error {
+pub(super) fn unexpected(request: &Request) -> Error {
     let text = format!("unexpected message from the child: {request:?}");
     Error::new(ErrorKind::Process, text)
 }

@@ -5,8 +5,6 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
 use super::birth::{Birth, Outside};
 use super::channel::{ChildEnd, Request};
 use crate::error::{Context, Result};
@@ -16,7 +14,7 @@ use crate::setup::namespaces::kind;
 use crate::setup::rootfs::{self, Rootfs};
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, attr};
-use crate::sys::{namespace, process, tty};
+use crate::sys::{namespace, tty};
 
 const ROOTFS: &str = "/rootfs";
 const SOURCES: &str = "/sources";
@@ -43,18 +41,16 @@ impl Template {
     /// Makes this process's new mount namespace one.
     pub(super) fn build(
         birth: &Birth<'_>,
-        outside: Outside,
+        mut outside: Outside,
         channel: &ChildEnd,
     ) -> Result<Template> {
         let plan = birth.plan;
-        let words = || "mounting the root filesystem";
-        let tree = match (plan.rootfs.open(), outside.rootfs) {
-            (Err(error), Some(tree)) if error.errno() == Some(Errno::ACCESS) => tree,
-            (here, _) => here.context(words)?,
-        };
+        let tree = outside.take_rootfs(plan)?;
         let namespace = birth.procfs.own_namespace("mnt")?;
         let trees = plan.mounts.sources(outside.mounts)?;
-        plan.rootfs.cut_off().context(words)?;
+        plan.rootfs
+            .cut_off()
+            .context(|| "mounting the root filesystem")?;
 
         let context = FsContext::open("tmpfs")?;
         context.string("source", "vzrun")?;
@@ -156,8 +152,6 @@ fn terminal(root: &Rootfs, birth: &Birth<'_>, channel: &ChildEnd) -> Result<Term
     let name = tty::slave_name(&console.master)?;
     let slave = console.slave;
     // Of the keeper, too: who called vzrun waits for the end of what it gave it.
-    for number in 0..3 {
-        process::dup_to(&slave, number)?;
-    }
+    slave.take_streams()?;
     Ok(Terminal { name, slave })
 }
