@@ -76,7 +76,7 @@ pub use serde_json::{Value, json};
 pub use socket::FdSocket;
 pub use terminal::Terminal;
 #[cfg(target_arch = "x86_64")]
-pub use tracer::{Place, Traced, Which, run_with_faults};
+pub use tracer::{KILLED, Place, Traced, Which, run_with_faults};
 pub use wait::{DEADLINE, until, wait_exit};
 
 /// Ends the test early on a runtime that is known to behave otherwise, and says so.

@@ -243,6 +243,11 @@ impl<'a> Tracer<'a> {
             return;
         }
         self.failed = Some(place);
+        if self.errno == KILLED {
+            // SAFETY: kill(2) takes no memory; the process is stopped under this tracer, so its number is its own.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            return;
+        }
         match number {
             libc::SYS_close => return,
             BRK => registers.rdi = 0,
@@ -251,6 +256,9 @@ impl<'a> Tracer<'a> {
         set_registers(pid, &registers);
     }
 }
+
+/// In an errno's place: instead of failing, the call is the end of its process.
+pub const KILLED: i32 = 0;
 
 const BRK: i64 = libc::SYS_brk;
 

@@ -15,7 +15,8 @@ mod walk;
 
 use before::{Before, alone};
 use integration::{
-    Bundle, Container, FdSocket, Output, Value, differs, has_controller, json, needs, probe_path,
+    Bundle, Container, FdSocket, KILLED, Output, Value, Which, differs, has_controller, json,
+    needs, probe_path, run_with_faults,
 };
 use report::Reference;
 use std::cell::RefCell;
@@ -305,6 +306,44 @@ fn of_exec_detached_with_a_terminal() {
         },
         &|_| (),
     );
+}
+
+/// Between the birth of the process proper and the word of it the stage is all that knows of it.
+#[test]
+fn of_a_stage_that_cannot_tell_of_the_process_it_has_made() {
+    differs!(Runc | Crun, "they have no such stage");
+    let _alone = alone();
+    let bundle = rich();
+    bundle.args(WAIT);
+    let c = bundle.container();
+    c.run_detached();
+    let before = Before::take(&bundle);
+    let exec = || {
+        c.exec_call(NO_FLAGS, &["/probe", "exit", "3"])
+            .limit(walk::LIMIT)
+    };
+    let clean = run_with_faults(exec(), &Which::None, 0);
+    let stage = clean.calls[1].iter();
+    let call = stage
+        .clone()
+        .rposition(|number| *number == libc::SYS_write)
+        .expect("what it tells");
+    assert!(
+        stage.clone().take(call).any(|n| *n == libc::SYS_clone),
+        "the process proper is there by then"
+    );
+    let word = Which::Nth { process: 1, call };
+    // It tries in another way then.
+    for (errno, code) in [(libc::ENOSYS, 3), (libc::ENOMEM, 3), (KILLED, 255)] {
+        let traced = run_with_faults(exec(), &word, errno);
+        let output = traced.output.expect("it hangs").exits(code);
+        if code == 255 {
+            output.says("process died before it was ready (signal 9");
+        }
+        assert_eq!(c.status(), "running");
+        before.is_now();
+    }
+    c.exec(&["/probe", "exit", "3"]).exits(3);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// No command takes longer: it is hung.
-const LIMIT: Duration = Duration::from_secs(25);
+pub(crate) const LIMIT: Duration = Duration::from_secs(25);
 
 const ERRNOS: [(&str, i32); 7] = [
     ("ENOMEM", libc::ENOMEM),

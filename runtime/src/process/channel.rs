@@ -44,6 +44,8 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::sys::fork::Child;
+use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::socket;
 
 /// What a child says.
@@ -155,6 +157,19 @@ impl ParentEnd {
         }
     }
 
+    /// Waits until a child has said something, or all have closed their end: true; or until this child has ended, while others
+    /// still hold the socket, and nothing is left of what was said: false.
+    pub(super) fn is_heard_of_before_end(&self, child: &Child) -> Result<bool> {
+        let mut fds = [
+            PollFd::new(&self.0, PollFlags::IN),
+            PollFd::new(&child.pidfd, PollFlags::IN),
+        ];
+        poll::poll(&mut fds, None).context(|| "listening to the child")?;
+        // It may have said something after the look at the socket, and ended before that at itself.
+        let mut last = [PollFd::new(&self.0, PollFlags::IN)];
+        Ok(!fds[0].revents().is_empty() || poll::poll(&mut last, poll::deadline(0))?)
+    }
+
     /// Gives the child its filter.
     pub(super) fn program(&self, program: &[u8]) -> Result<()> {
         self.unasked(&[b"P", program].concat())
@@ -248,21 +263,17 @@ impl ChildEnd {
 
     /// Says something that needs no answer, under whatever filter.
     pub(super) fn tell(&self, request: &Request) -> Result<()> {
-        rustix::io::retry_on_intr(|| rustix::io::write(&self.socket, &request.encode()))
-            .map(drop)
-            .call(|| "talking to vzrun: write()")
+        match rustix::io::retry_on_intr(|| rustix::io::write(&self.socket, &request.encode())) {
+            Ok(_) => Ok(()),
+            Err(errno @ (Errno::PIPE | Errno::CONNRESET)) => Err(errno).call(|| "write()"),
+            Err(_) => socket::send(&self.socket, &request.encode(), &[]),
+        }
+        .context(|| "talking to vzrun")
     }
 
     /// Tells the parent why this child ends.
     pub(super) fn failed(&self, error: &Error) -> Result<()> {
-        let request = Request::Failed(error.to_string());
-        match self.say(&request, &[]) {
-            // Refused by the container's filter, maybe.
-            Err(error) if !matches!(error.errno(), Some(Errno::PIPE | Errno::CONNRESET)) => {
-                self.tell(&request)
-            }
-            other => other,
-        }
+        self.tell(&Request::Failed(error.to_string()))
     }
 }
 

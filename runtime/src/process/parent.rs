@@ -117,14 +117,14 @@ impl<'a> Newborn<'a> {
                     self.channel.go_beforehand()?;
                 }
             }
-            let (request, fds) = match self.channel.receive() {
+            let (request, fds) = match self.receive() {
                 Ok(Some(received)) => received,
                 Err(error) if error.errno() != Some(Errno::CONNRESET) => return Err(error),
                 _ => return Err(self.died()),
             };
             match (request, &self.duties) {
                 (Request::Failed(text), _) => {
-                    if self.staged && self.is_exec() {
+                    if self.is_staged_exec() {
                         self.hear_of_proper();
                     }
                     return Err(Error::new(ErrorKind::Process, text));
@@ -285,10 +285,23 @@ impl<'a> Newborn<'a> {
         Ok(std::mem::replace(&mut self.child, Child { pid, pidfd }))
     }
 
+    /// The next request. `None` as well when the stage of an exec has ended, or was killed, without having told of the process
+    /// proper: if there is one, that waits for an answer and holds the socket.
+    fn receive(&self) -> Result<Option<(Request, Vec<OwnedFd>)>> {
+        match self.is_staged_exec() && !self.channel.is_heard_of_before_end(&self.child)? {
+            true => Ok(None),
+            false => self.channel.receive(),
+        }
+    }
+
+    fn is_staged_exec(&self) -> bool {
+        self.staged && self.is_exec()
+    }
+
     /// The process proper of an exec may have failed before its stage came to tell of it; or it was the stage that failed. Whatever there
     /// is is to be reaped here: the container cannot end before, and nobody else may be there to do it.
     fn hear_of_proper(&mut self) {
-        while let Ok(Some((request, _))) = self.channel.receive() {
+        while let Ok(Some((request, _))) = self.receive() {
             if let Request::Proper(pid) = request {
                 self.stage = self.adopt(pid).ok();
                 return;
