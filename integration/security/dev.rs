@@ -3,7 +3,7 @@
 use crate::{change, host_side, tree, without_mounts};
 use integration::{Bundle, CRUN_12, CRUN_13, RUNC_12, RUNC_13, Runtime, attack};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 /// A bundle whose image has /dev as a link with this target, and what came of running it on the host's side.
@@ -89,27 +89,40 @@ fn a_link_at_dev_console_makes_nothing_on_the_host() {
     });
 }
 
-/// crun CVE-2026-88265: /dev/null is a link to a file of the host, which must not become a standard stream, nor change
-/// its owner.
+/// crun CVE-2026-88265: /dev/null is a link to a file of the host in a volume, that the container's user may not even read.
+/// It must not become a standard stream, nor change its owner. The number of its device is that of any file that is none, so
+/// streams that are files were taken for it.
 #[test]
 fn a_link_at_dev_null_gives_no_file_of_the_host_away() {
-    attack(&[], |runtime| {
+    attack(&[CRUN_12, CRUN_13], |runtime| {
         let bundle = Bundle::new().by(runtime);
         let host = host_side(&bundle);
         let secret = host.join("secret");
-        let owner =
-            |path: &PathBuf| fs::metadata(path).map(|file| (file.uid(), file.gid(), file.size()));
-        let before = owner(&secret).unwrap();
+        let state = || {
+            let meta = fs::metadata(&secret).unwrap();
+            (meta.uid(), meta.gid(), fs::read_to_string(&secret).unwrap())
+        };
+        let before = state();
         without_mounts(&bundle, "/dev");
-        symlink(&secret, bundle.rootfs("/dev/null")).unwrap();
-        bundle.set(
-            "/process/user",
-            integration::json!({"uid": 1000, "gid": 1000}),
-        );
-        bundle.args(&["/bin/sh", "-c", "cat; echo overwritten >&0"]);
-        let output = bundle.container().run();
-        let same = owner(&secret).unwrap() == before;
-        let read = output.stdout.contains("secret of the host");
-        (read || !same).then(|| format!("read: {read}, changed: {}", !same))
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        bundle.mount(integration::json!({"destination": "/vol", "type": "bind",
+            "source": host, "options": ["rbind"]}));
+        symlink("/vol/secret", bundle.rootfs("/dev/null")).unwrap();
+        let uid = integration::json!({"uid": 1000, "gid": 1000});
+        bundle.set("/process/user", uid);
+        bundle.args(&["/bin/sh", "-c", "cat >/tmp/read; echo overwritten"]);
+        let read = bundle.write("/tmp/read", "");
+        std::os::unix::fs::chown(&read, Some(1000), Some(1000)).unwrap();
+        let c = bundle.container();
+        for call in [
+            c.call("run", crate::NO_FLAGS).stdin("of the caller"),
+            c.call("run", crate::NO_FLAGS),
+        ] {
+            println!("{}", call.run().describe());
+            c.delete_force();
+        }
+        let read = fs::read_to_string(read).unwrap();
+        let changed = state() != before;
+        (changed || read.contains("secret")).then(|| format!("{before:?} is {:?}", state()))
     });
 }

@@ -12,6 +12,7 @@ mod descriptors;
 mod dev;
 mod inputs;
 mod masks;
+mod null;
 mod procfs;
 mod swaps;
 mod users;
@@ -19,8 +20,15 @@ mod users;
 use integration::{Bundle, tree};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NO_FLAGS: &[&str] = &[];
+
+/// For tests that look at what all of the machine shares, or change it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A directory of the host that nothing of a container may come to or change, with a file `secret` in it.
 fn host_side(bundle: &Bundle) -> PathBuf {

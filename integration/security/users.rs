@@ -155,3 +155,15 @@ fn a_long_user_database_takes_no_memory() {
         })
     });
 }
+
+/// containerd CVE-2026-47262: groups without end, and one of them with members without end.
+#[test]
+fn a_long_group_database_takes_no_memory() {
+    attack(&[], |runtime| {
+        endless(runtime, "/etc/group", |path| {
+            let members = "someone,".repeat(1 << 22);
+            let lines = "some:x:5:alice\n".repeat(1 << 20);
+            fs::write(path, format!("many:x:6:{members}\n{lines}")).unwrap();
+        })
+    });
+}

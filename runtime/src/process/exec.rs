@@ -147,6 +147,8 @@ impl<'a> Join<'a> {
                 true => console.slave.take_streams()?,
                 false => console.slave.take()?,
             }
+        } else {
+            console::take_own_null(rootfs.as_fd(), self.procfs)?;
         }
         self.personality.apply()?;
         self.memory_policy.apply()?;

@@ -12,7 +12,7 @@ use super::channel::{ChildEnd, Request};
 use super::template::Template;
 use crate::error::{Context, Error, Result};
 use crate::hooks::Point;
-use crate::setup::console::{Console, Slave};
+use crate::setup::console::{self, Console, Slave};
 use crate::setup::environment::Environment;
 use crate::setup::mounts::CgroupView;
 use crate::setup::namespaces::{self, Stage, kind};
@@ -241,8 +241,9 @@ fn set_up(
     // From here on `/` is the container's. The program is looked for as its user will see it.
     plan.personality.apply()?;
     plan.memory_policy.apply()?;
-    if let Some(console) = console {
-        console.take()?;
+    match console {
+        Some(console) => console.take()?,
+        None => console::take_own_null(rootfs.as_fd(), procfs)?,
     }
     let environment = plan.process.full_environment(&rootfs)?;
     // A missing working directory is made, so the root becomes read-only only after that.

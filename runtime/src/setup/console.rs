@@ -14,14 +14,13 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
-use crate::sys::{mount, process, socket, tty};
+use crate::sys::procfs::Procfs;
+use crate::sys::{mount, null, process, socket, tty};
 
 /// DEVPTS_SUPER_MAGIC of linux/magic.h.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// The device number of ptmx.
 const PTMX: (u32, u32) = (5, 2);
-/// The device number of /dev/null.
-const NULL: (u32, u32) = (1, 3);
 
 /// What comes with the master over a console socket: where runc has it from.
 const NAME: &[u8] = b"/dev/ptmx";
@@ -159,18 +158,56 @@ fn console_place(dev: &OwnedFd) -> Result<OwnedFd> {
     }
 }
 
+/// Where stdin, stdout or stderr is the null device, it is the host's, as the caller had it: the container's own takes its
+/// place. Of a container that has none, one apart from both; an ordinary user cannot make that, and has no power over
+/// the host's.
+pub(crate) fn take_own_null(root: BorrowedFd<'_>, procfs: &Procfs) -> Result<()> {
+    let words = || "taking the container's /dev/null for the host's";
+    let mut own = None;
+    for (number, stream) in (0..).zip(process::streams()) {
+        if !null::is_open(stream).context(words)? {
+            continue;
+        }
+        let own = match &own {
+            Some(own) => own,
+            None => match own_null(root, procfs).context(words)? {
+                Some(found) => own.insert(found),
+                None => return Ok(()),
+            },
+        };
+        process::dup_to(own, number).context(words)?;
+    }
+    Ok(())
+}
+
+fn own_null(root: BorrowedFd<'_>, procfs: &Procfs) -> Result<Option<OwnedFd>> {
+    let found = match fs::open_in_root(root, "dev/null", OFlags::PATH | OFlags::NOFOLLOW) {
+        Ok(found) if null::is_open(&found)? => procfs.reopen(&found, OFlags::RDWR),
+        Ok(_) => return apart(),
+        other => other,
+    };
+    match found {
+        Ok(found) => Ok(Some(found)),
+        // Not there, or on a mount whose devices do not open.
+        Err(error) if fs::is_missing(&error) || error.errno() == Some(Errno::ACCESS) => apart(),
+        Err(error) => Err(error),
+    }
+}
+
+fn apart() -> Result<Option<OwnedFd>> {
+    match null::apart() {
+        Err(error) if error.errno() == Some(Errno::PERM) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Gives stdin, stdout and stderr to the container's user (as numbered in this process's user namespace), so that it
 /// can open its own terminal or pipes again. The group stays: a devpts chooses it. What cannot be given is left as it
 /// is: its owner is not in this user namespace, or it is on a read-only filesystem.
 pub(crate) fn give_standard_streams(uid: u32) -> Result<()> {
-    for stream in [
-        std::io::stdin().as_fd(),
-        std::io::stdout().as_fd(),
-        std::io::stderr().as_fd(),
-    ] {
+    for stream in process::streams() {
         let stat = fs::fstat(stream).context(|| "giving stdin, stdout and stderr to the user")?;
-        let is_null = fs::file_type(&stat) == FileType::CharacterDevice && fs::rdev(&stat) == NULL;
-        if stat.st_uid == uid || is_null {
+        if stat.st_uid == uid || null::is_null(&stat) {
             continue;
         }
         match fs::fchown(stream, uid, stat.st_gid) {

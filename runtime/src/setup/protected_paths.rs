@@ -8,6 +8,7 @@ use crate::setup::rootfs::Rootfs;
 use crate::spec;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, MountAttr, attr};
+use crate::sys::null;
 use crate::sys::procfs::PROC_SUPER_MAGIC;
 
 /// Both lists.
@@ -109,7 +110,7 @@ fn make_readonly(place: &OwnedFd) -> Result<()> {
 }
 
 /// What covers masked paths, made when first needed: one empty read-only directory for all directories, since each
-/// tmpfs of its own costs the kernel a superblock, and the host's /dev/null for files.
+/// tmpfs of its own costs the kernel a superblock, and the host's /dev/null, read-only as well, for files.
 #[derive(Default)]
 struct Masks {
     empty: Option<OwnedFd>,
@@ -118,17 +119,15 @@ struct Masks {
 
 impl Masks {
     fn cover(&mut self, place: OwnedFd) -> Result<()> {
-        if fs::file_type(&fs::fstat(&place)?) != FileType::Directory {
-            let null = match &self.null {
-                Some(null) => null,
-                None => self.null.insert(null()?),
-            };
-            return mount::move_mount(mount::clone_tree(null, "", false)?, place);
-        }
+        let is_directory = fs::file_type(&fs::fstat(&place)?) == FileType::Directory;
+        let (kept, make): (_, fn() -> Result<OwnedFd>) = match is_directory {
+            true => (&mut self.empty, empty_directory),
+            false => (&mut self.null, null::cover),
+        };
         // Only an attached mount can be copied before Linux 6.15, so the first cover is the original.
-        match &self.empty {
-            Some(empty) => mount::move_mount(mount::clone_tree(empty, "", false)?, place),
-            None => mount::move_mount(self.empty.insert(empty_directory()?), place),
+        match kept {
+            Some(cover) => mount::move_mount(mount::clone_tree(cover, "", false)?, place),
+            None => mount::move_mount(kept.insert(make()?), place),
         }
     }
 }
@@ -142,17 +141,4 @@ fn empty_directory() -> Result<OwnedFd> {
     context.string("mode", "0555")?;
     context.create()?;
     context.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
-}
-
-/// The host's /dev/null, opened before anything of the container is reachable under that name, and checked: a link or
-/// another device there would show through the mask (CVE-2025-31133).
-fn null() -> Result<OwnedFd> {
-    let fd = fs::open("/dev/null", OFlags::PATH | OFlags::NOFOLLOW)?;
-    let stat = fs::fstat(&fd)?;
-    if fs::file_type(&stat) != FileType::CharacterDevice || fs::rdev(&stat) != (1, 3) {
-        return Err(Error::unsupported(
-            "the host's /dev/null is not the null device (1:3)",
-        ));
-    }
-    Ok(fd)
 }

@@ -20,6 +20,7 @@ pub(crate) mod mount;
 pub(crate) mod mountinfo;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
+pub(crate) mod null;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod prctl;

@@ -227,6 +227,12 @@ pub fn prepare_process() -> Result<()> {
     Ok(())
 }
 
+/// stdin, stdout and stderr, which a process that uses this library never closes.
+pub(crate) fn streams() -> [BorrowedFd<'static>; 3] {
+    use rustix::stdio::{stderr, stdin, stdout};
+    [stdin(), stdout(), stderr()]
+}
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {

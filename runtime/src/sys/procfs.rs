@@ -4,7 +4,7 @@
 //! the process, also after it has joined a container's mount namespace. Nothing below it is reached through a mount or
 //! a symbolic link, so a write cannot be redirected (CVE-2025-52881).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::process::Pid;
 
@@ -55,6 +55,13 @@ impl Procfs {
     pub(crate) fn own_namespace(&self, name: &str) -> Result<OwnedFd> {
         let directory = self.open_self("ns", OFlags::PATH | OFlags::DIRECTORY)?;
         fs::openat(directory, name, OFlags::RDONLY, 0).context(|| "/proc/self/ns")
+    }
+
+    /// Opens what an O_PATH descriptor refers to. Its entry is a link which leads out of procfs, so the directory is held first.
+    pub(crate) fn reopen(&self, fd: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
+        let directory = self.open_self("fd", OFlags::PATH | OFlags::DIRECTORY)?;
+        let name = fd.as_fd().as_raw_fd().to_string();
+        fs::openat(directory, name, flags, 0).context(|| "/proc/self/fd")
     }
 
     /// Writes a file of the calling process.
