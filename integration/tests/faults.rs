@@ -151,17 +151,13 @@ fn of_create_by_an_ordinary_user() {
     walk_create("create-rootless", &Bundle::rootless(1000, 1000));
 }
 
-#[test]
-fn of_run() {
-    differs!(Runc | Crun, "no claim is made for them");
-    let _alone = alone();
-    let bundle = rich();
+fn walk_run(name: &str, bundle: &Bundle) {
     let c = bundle.container();
     bundle.args(REPORT);
     let reference = reference(&c);
-    let before = Before::take(&bundle);
+    let before = Before::take(bundle);
     Walk {
-        name: "run",
+        name,
         prepare: &|| (),
         call: &|| c.call("run", NO_FLAGS),
         code: 0,
@@ -176,12 +172,15 @@ fn of_run() {
 }
 
 #[test]
-fn of_start() {
+fn of_run() {
     differs!(Runc | Crun, "no claim is made for them");
     let _alone = alone();
-    let bundle = rich();
+    walk_run("run", &rich());
+}
+
+fn walk_start(name: &str, bundle: &Bundle) {
     let c = bundle.container();
-    let before = Before::take(&bundle);
+    let before = Before::take(bundle);
     let end = || {
         c.exec(&["/probe", "exit", "3"]).exits(3);
         c.kill("KILL").ok();
@@ -190,7 +189,7 @@ fn of_start() {
         before.is_now();
     };
     Walk {
-        name: "start",
+        name,
         prepare: &|| drop(c.create()),
         call: &|| c.call("start", NO_FLAGS),
         code: 0,
@@ -214,6 +213,13 @@ fn of_start() {
     .go();
 }
 
+#[test]
+fn of_start() {
+    differs!(Runc | Crun, "no claim is made for them");
+    let _alone = alone();
+    walk_start("start", &rich());
+}
+
 /// Something is done to a running container, which stays as it is.
 fn walk_beside(
     name: &str,
@@ -224,7 +230,12 @@ fn walk_beside(
 ) {
     bundle.args(WAIT);
     let c = bundle.container();
-    c.run_detached();
+    // The keeper of a system container has its name when the boot is under way.
+    let run = || {
+        c.run_detached();
+        c.wait_line("ready");
+    };
+    run();
     let before = RefCell::new(Before::take(bundle));
     Walk {
         name,
@@ -242,7 +253,7 @@ fn walk_beside(
         },
         tidy: &|| {
             delete_force(&c);
-            c.run_detached();
+            run();
             before.replace(Before::take(bundle));
         },
     }
@@ -253,11 +264,7 @@ fn walk_beside(
     c.delete().ok();
 }
 
-#[test]
-fn of_exec() {
-    differs!(Runc | Crun, "no claim is made for them");
-    let _alone = alone();
-    let bundle = rich();
+fn walk_exec(name: &str, bundle: &Bundle) {
     bundle.args(WAIT);
     let reference = {
         let c = bundle.container_named("reference");
@@ -266,12 +273,19 @@ fn of_exec() {
         Reference::of(&report(), &report())
     };
     walk_beside(
-        "exec",
-        &bundle,
+        name,
+        bundle,
         &|c| c.exec_call(NO_FLAGS, REPORT),
         &|_, output, how| reference.is(&output.json(), how),
         &|_| (),
     );
+}
+
+#[test]
+fn of_exec() {
+    differs!(Runc | Crun, "no claim is made for them");
+    let _alone = alone();
+    walk_exec("exec", &rich());
 }
 
 #[test]
@@ -393,23 +407,63 @@ fn of_pause_and_resume() {
     );
 }
 
+/// What only looks, or prints what vzrun knows of itself.
 #[test]
-fn of_state_list_and_ps() {
+fn of_the_verbs_that_change_nothing() {
     differs!(Runc | Crun, "no claim is made for them");
     let _alone = alone();
     let bundle = rich();
-    for verb in ["state", "list", "ps"] {
+    for verb in [
+        "state",
+        "list",
+        "ps",
+        "events",
+        "features",
+        "--version",
+        "--help",
+    ] {
         walk_beside(
             verb,
             &bundle,
             &|c| match verb {
                 "list" => bundle.call(["list", "--format", "json"]),
+                "events" => c.call("events", &["--stats"]),
+                "features" | "--version" | "--help" => bundle.call([verb]),
                 _ => c.call(verb, NO_FLAGS),
             },
             &|_, output, _| assert!(!output.stdout.trim().is_empty()),
             &|_| (),
         );
     }
+}
+
+/// All of config.json or nothing is written.
+#[test]
+fn of_spec() {
+    differs!(Runc | Crun, "no claim is made for them");
+    let _alone = alone();
+    let bundle = Bundle::new();
+    let dir = bundle.home().join("spec");
+    fs::create_dir(&dir).unwrap();
+    let config = dir.join("config.json");
+    Walk {
+        name: "spec",
+        prepare: &|| {
+            let _ = fs::remove_file(&config);
+        },
+        call: &|| bundle.call(["spec", "--bundle"]).arg(&dir),
+        code: 0,
+        succeeded: &|_, _| {
+            let text = fs::read_to_string(&config).unwrap();
+            serde_json::from_str::<Value>(&text).expect("the whole config");
+        },
+        failed: &|| assert_eq!(fs::read_dir(&dir).unwrap().count(), 0),
+        tidy: &|| {
+            fs::remove_dir_all(&dir).unwrap();
+            fs::create_dir(&dir).unwrap();
+        },
+    }
+    .go();
 }
 
 #[test]
@@ -443,10 +497,9 @@ fn of_update() {
 }
 
 /// After a failure a second `delete` takes away the rest.
-fn walk_delete(name: &str, flags: &[&str], prepare: &dyn Fn(&Container<'_>)) {
-    let bundle = rich();
+fn walk_delete(name: &str, bundle: &Bundle, flags: &[&str], prepare: &dyn Fn(&Container<'_>)) {
     let c = bundle.container();
-    let before = Before::take(&bundle);
+    let before = Before::take(bundle);
     Walk {
         name,
         prepare: &|| prepare(&c),
@@ -468,11 +521,64 @@ fn walk_delete(name: &str, flags: &[&str], prepare: &dyn Fn(&Container<'_>)) {
 fn of_delete() {
     differs!(Runc | Crun, "no claim is made for them");
     let _alone = alone();
-    walk_delete("delete", NO_FLAGS, &|c| {
+    walk_delete("delete", &rich(), NO_FLAGS, &|c| {
         c.create();
         c.kill("KILL").ok();
         c.wait_stopped();
     });
-    walk_delete("delete-created", NO_FLAGS, &|c| drop(c.create()));
-    walk_delete("delete-force", &["--force"], &|c| drop(c.run_detached()));
+    walk_delete("delete-created", &rich(), NO_FLAGS, &|c| drop(c.create()));
+    let running = |c: &Container<'_>| drop(c.run_detached());
+    walk_delete("delete-force", &rich(), &["--force"], &running);
+}
+
+/// A system container: its keeper, and the boot below it, are traced as well.
+fn system() -> Bundle {
+    let bundle = rich();
+    // Not there for these.
+    bundle.remove("/hooks/createContainer");
+    bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
+    bundle
+}
+
+#[test]
+fn of_create_of_a_system_container() {
+    differs!(Runc | Crun, "no system containers");
+    let _alone = alone();
+    walk_create("create-system", &system());
+}
+
+#[test]
+fn of_run_of_a_system_container() {
+    differs!(Runc | Crun, "no system containers");
+    let _alone = alone();
+    walk_run("run-system", &system());
+}
+
+#[test]
+fn of_start_of_a_system_container() {
+    differs!(Runc | Crun, "no system containers");
+    let _alone = alone();
+    walk_start("start-system", &system());
+}
+
+#[test]
+fn of_exec_in_a_system_container() {
+    differs!(Runc | Crun, "no system containers");
+    let _alone = alone();
+    walk_exec("exec-system", &system());
+}
+
+#[test]
+fn of_kill_and_delete_of_a_system_container() {
+    differs!(Runc | Crun, "no system containers");
+    let _alone = alone();
+    walk_beside(
+        "kill-system",
+        &system(),
+        &|c| c.call("kill", NO_FLAGS).arg("CONT"),
+        &|_, _, _| (),
+        &|_| (),
+    );
+    let running = |c: &Container<'_>| drop(c.run_detached());
+    walk_delete("delete-system", &system(), &["--force"], &running);
 }

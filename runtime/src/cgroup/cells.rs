@@ -50,8 +50,10 @@ impl Cgroup {
         let mut pause = FIRST_PAUSE;
         loop {
             self.remove_children()?;
-            let here = fs::openat(&self.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
-            let left = fs::directories(&here)?;
+            let here = fs::openat(&self.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0);
+            let left = here
+                .and_then(fs::directories)
+                .context(|| format!("looking for cgroups below {:?}", self.path))?;
             if left.iter().all(|name| name == KEEPER) {
                 return Ok(());
             }

@@ -21,10 +21,10 @@ pub struct Hugetlb {
 pub(super) fn read(cgroup: &Cgroup) -> Result<BTreeMap<String, Hugetlb>> {
     let mut pages = BTreeMap::new();
     let listing = fs::openat(cgroup, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0);
-    let names = match listing {
-        Ok(listing) => fs::names(listing)?,
+    let names = match listing.and_then(fs::names) {
+        Ok(names) => names,
         Err(error) if fs::is_missing(&error) => return Ok(pages),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.wrap("looking for hugetlb files in the cgroup")),
     };
     for name in names {
         let Some(size) = name.to_str().ok().and_then(size_of_page) else {

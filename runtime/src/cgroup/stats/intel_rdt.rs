@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{is_zero, number};
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::sys::fs::{self, CWD, OFlags};
 
 /// The resctrl group of a container, and what the machine has.
@@ -137,7 +137,7 @@ impl IntelRdt {
             return Ok(());
         }
         let listing = fs::open(monitors, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let mut domains = fs::directories(listing)?;
+        let mut domains = fs::directories(listing).context(|| monitors.display())?;
         domains.sort_unstable();
         for domain in domains {
             let path = monitors.join(domain);

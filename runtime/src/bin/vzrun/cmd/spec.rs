@@ -53,6 +53,10 @@ fn spec(flags: SpecFlags) -> Result<u8> {
         _ => io_error("open", &path, &error),
     })?;
     file.write_all(vzrun::default_spec(flags.rootless).as_bytes())
-        .map_err(|error| io_error("write", &path, &error))?;
+        .map_err(|error| {
+            // Half a config would be in the way of the next try.
+            let _ = std::fs::remove_file(&path);
+            io_error("write", &path, &error)
+        })?;
     Ok(0)
 }
