@@ -5,6 +5,7 @@
 //! `VZRUN_TEST_ROUNDS=20000` makes the races last for about a minute each.
 
 mod ambush;
+mod audit;
 mod binary;
 mod cgroups;
 mod console;

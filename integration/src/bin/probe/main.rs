@@ -2,6 +2,7 @@
 //! small thing and says how that went. Static, so that it runs in any root filesystem.
 //!
 //! `probe report [FILE]`              everything below, as one JSON object
+//! `probe audit FILE [stay]`          the same and what it could reach; see `audit.rs`. Then as sleep-forever
 //! `probe exit CODE`                  ends so
 //! `probe kill-self SIGNAL`           ends by a signal's default action (not as PID 1)
 //! `probe pause`                      waits with every signal at its default
@@ -37,6 +38,7 @@
 
 mod ambush;
 mod attempt;
+mod audit;
 mod calls;
 mod hold;
 mod kernel;
@@ -72,6 +74,11 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
     match words {
         ["report"] => say(&report::all()),
         ["report", file] => fs::write(file, report::all().to_string())?,
+        ["audit", file] => fs::write(file, audit::all().to_string())?,
+        ["audit", file, "stay"] => {
+            fs::write(file, audit::all().to_string())?;
+            processes::wait_for_end(processes::Print::Nothing)?;
+        }
         ["exit", code] => return Ok(code.parse()?),
         ["kill-self", signal] => kernel::kill_self(names::signal(signal).ok_or("what signal?")?),
         ["pause"] => kernel::pause_forever(),
