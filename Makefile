@@ -6,7 +6,7 @@ SYSCONFDIR ?=
 # The runtime that `make demo` runs.
 RUNTIME ?= vzrun
 
-.PHONY: help demo build test test-runc test-crun test-runc-sid test-crun-sid check audit fuzz bench install uninstall deb dist clean
+.PHONY: help demo build test test-runc test-crun test-runc-sid test-crun-sid check audit fuzz bench install uninstall deb dist reproduce clean
 
 help:
 	@echo 'vzrun, an OCI runtime. Targets:'
@@ -22,6 +22,7 @@ help:
 	@echo '  make uninstall  all that taken away again'
 	@echo '  make deb        a Debian package in target/dist/'
 	@echo '  make dist       a release there: sources, binary, package, SHA256SUMS'
+	@echo '  make reproduce  the release of the last commit made twice, here and in a clone elsewhere: the same bytes'
 	@echo '  make clean      remove target/ with all that the others made'
 
 demo: build
@@ -59,6 +60,9 @@ deb:
 
 dist:
 	@hack/dist
+
+reproduce:
+	@hack/reproduce
 
 clean:
 	@hack/clean
