@@ -19,6 +19,13 @@ fn changed(what: impl FnOnce()) -> Option<String> {
     (before != after).then(|| format!("the host's {NULL} is {after:o}"))
 }
 
+/// Whoever the owner is: crun gives the node away, in another test at the same time.
+fn owner(runtime: &'static Runtime) -> Bundle {
+    let bundle = Bundle::new().by(runtime);
+    bundle.capabilities(&["CAP_FOWNER"]);
+    bundle
+}
+
 fn change(place: &str) -> [&str; 3] {
     ["/bin/chmod", CHANGE, place]
 }
@@ -28,7 +35,7 @@ fn change(place: &str) -> [&str; 3] {
 fn a_masked_file_is_no_way_to_the_hosts_null() {
     let _alone = alone();
     attack(&[], |runtime| {
-        let bundle = Bundle::new().by(runtime);
+        let bundle = owner(runtime);
         bundle.write("/etc/secret", "secret");
         bundle.set("/linux/maskedPaths", json!(["/etc/secret", "/proc/keys"]));
         ["/etc/secret", "/proc/keys"].iter().find_map(|place| {
@@ -43,8 +50,8 @@ fn a_masked_file_is_no_way_to_the_hosts_null() {
 fn the_callers_streams_are_no_way_to_the_hosts_null() {
     let _alone = alone();
     attack(&[], |runtime| {
-        let bundle = Bundle::new().by(runtime);
-        let by_image = Bundle::new().by(runtime);
+        let bundle = owner(runtime);
+        let by_image = owner(runtime);
         // There is nothing that could take the place of the caller's, or what does is the image's.
         crate::without_mounts(&by_image, "/dev");
         std::os::unix::fs::symlink("/etc/passwd", by_image.rootfs("/dev/null")).unwrap();
@@ -57,7 +64,7 @@ fn the_callers_streams_are_no_way_to_the_hosts_null() {
 
 /// And of a process of exec; also where the container's own is gone.
 fn by_exec(runtime: &'static Runtime, spoil: impl Fn(&Container<'_>)) -> Option<String> {
-    let bundle = Bundle::new().by(runtime);
+    let bundle = owner(runtime);
     let c = bundle.container();
     c.run_detached();
     spoil(&c);

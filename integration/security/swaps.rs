@@ -14,7 +14,8 @@ pub(crate) fn tries(runtime: &Runtime) -> usize {
     if runtime.path() == Runtime::get().path() {
         rounds(20, 1.0)
     } else {
-        400
+        // Within ten when the machine is idle.
+        1000
     }
 }
 
