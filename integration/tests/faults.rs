@@ -199,8 +199,11 @@ fn walk_start(name: &str, bundle: &Bundle) {
         },
         failed: &|| {
             if c.status() == "created" {
-                c.start();
-                return end();
+                if c.call("start", NO_FLAGS).run().code() == Some(0) {
+                    return end();
+                }
+                // It had been let go; the keeper of a system container has its name only when its init's program runs.
+                c.wait_status("running");
             }
             // It runs; or a poststart hook has failed, and it is being ended (runc's rule).
             let _ = c.kill("KILL");
@@ -230,10 +233,15 @@ fn walk_beside(
 ) {
     bundle.args(WAIT);
     let c = bundle.container();
-    // The keeper of a system container has its name when the boot is under way.
+    // The keeper of a system container has its name when its init's program runs.
     let run = || {
         c.run_detached();
         c.wait_line("ready");
+        let comm = format!("/proc/{}/comm", c.pid());
+        integration::until("the name of its process", || {
+            let name = fs::read_to_string(&comm).unwrap();
+            (!name.starts_with("vzrun:")).then_some(())
+        });
     };
     run();
     let before = RefCell::new(Before::take(bundle));

@@ -212,11 +212,17 @@ fn words(traced: &Traced) -> String {
 #[track_caller]
 fn is_clear(output: &Output) {
     let panicked = output.stderr.contains("panicked") || output.stderr.contains("RUST_BACKTRACE");
-    // The keeper of a system container has outlived the log.
-    let is_error =
-        |line: &&str| line.contains("level=error") || line.starts_with("vzrun: keeper: ");
-    let mut errors = output.stderr.lines().filter(is_error);
-    let (error, more) = (errors.next().unwrap_or_default(), errors.next());
+    let mut errors = output
+        .stderr
+        .lines()
+        .filter(|line| line.contains("level=error"));
+    let (mut error, more) = (errors.next().unwrap_or_default(), errors.next());
+    // The keeper of a system container may have closed the way to vzrun: it says why on the container's stderr.
+    let mut lines = output.stderr.lines();
+    let keepers = lines.find(|line| line.starts_with("vzrun: keeper: "));
+    if error.is_empty() || error.contains("died before it was ready") {
+        error = keepers.unwrap_or(error);
+    }
     assert!(
         matches!(output.code(), Some(1 | 255)) && more.is_none() && !panicked,
         "no clear error: {}",

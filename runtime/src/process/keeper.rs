@@ -62,14 +62,15 @@ impl<'b, 'a> Keeper<'b, 'a> {
         channel: &ChildEnd,
     ) -> Result<Keeper<'b, 'a>> {
         let cgroup = cgroup(birth, channel)?;
-        let template = Template::build(birth, outside, channel)?;
+        let template = Template::build(birth, outside, channel)
+            .context(|| "keeping what each boot is made of")?;
         // Should vzrun die from here on, init sees it at the socket, and ends; and so does its keeper.
         prctl::set_parent_death_signal(0)?;
         Ok(Keeper {
             birth,
             template,
             cgroup,
-            signals: signal::all_by_descriptor()?,
+            signals: signal::all_by_descriptor().context(|| "taking the signals for init")?,
         })
     }
 
@@ -97,12 +98,13 @@ impl<'b, 'a> Keeper<'b, 'a> {
     }
 
     fn boot_first(&self, channel: &ChildEnd) -> Result<Exit> {
-        let (running, hold) = poll::pipe()?;
-        let child = match self.fork()? {
-            Fork::Parent(child) => child,
-            Fork::Child => self.become_init(channel, Boot::First(&hold)),
+        let (running, child) = match self.make_first(channel) {
+            Ok(made) => made,
+            Err(error) => {
+                init::report(channel, &error.wrap("error during container init"));
+                return Ok(Exit::Code(1));
+            }
         };
-        drop(hold);
         let kept = [
             Some(running.as_fd()),
             Some(child.pidfd.as_fd()),
@@ -119,6 +121,15 @@ impl<'b, 'a> Keeper<'b, 'a> {
         // Not closed again where something new may have its number.
         std::mem::forget(running);
         self.watch(&child)
+    }
+
+    /// Init, and a pipe that ends when its program runs.
+    fn make_first(&self, channel: &ChildEnd) -> Result<(OwnedFd, Child)> {
+        let (running, hold) = poll::pipe().context(|| "making init")?;
+        match self.fork()? {
+            Fork::Parent(child) => Ok((running, child)),
+            Fork::Child => self.become_init(channel, Boot::First(&hold)),
+        }
     }
 
     fn boot_again(&self) -> Result<Exit> {
