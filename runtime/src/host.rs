@@ -39,6 +39,11 @@ impl Host {
         })
     }
 
+    /// The kernel has time namespaces (Linux 5.6).
+    pub(crate) fn has_time_namespaces(&self) -> bool {
+        fs::stat("/proc/self/ns/time").is_ok()
+    }
+
     /// May create mounts and devices in its own namespaces: root that is not confined to a user namespace.
     pub(crate) fn privileged(&self) -> bool {
         self.euid == 0 && !self.in_user_namespace

@@ -243,7 +243,7 @@ pub(super) fn survey(
     add(&mut config.spec)?;
     let system = system::is_wanted(&config.spec, options.system)?;
     if system {
-        system::complete(&mut config.spec)?;
+        system::complete(&mut config.spec, host.has_time_namespaces())?;
     }
     let plan_options = plan::Options {
         id: &options.id,

@@ -145,6 +145,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The keeper makes a time namespace for each boot: the config wants one, and does not say what its clocks show.
+    pub(crate) fn has_clocks_per_boot(&self) -> bool {
+        self.system && self.namespaces.is_new(kind::TIME) && self.time_offsets.is_none()
+    }
+
     /// What the keeper of a system container cannot do at each boot.
     fn check_system(&self, no_pivot: bool) -> Result<()> {
         let refused = [

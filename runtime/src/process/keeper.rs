@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::birth::{Birth, Outside};
 use super::channel::{self, ChildEnd, ParentEnd, Request};
+use super::clocks::Clocks;
 use super::init::{self, Boot};
 use super::parent::unexpected;
 use super::power;
@@ -52,6 +53,8 @@ struct Keeper<'b, 'a> {
     birth: &'b Birth<'a>,
     template: Template,
     cgroup: Option<Cgroup>,
+    /// `None`: they are the host's, or as the config has them.
+    clocks: Option<Clocks>,
     signals: OwnedFd,
 }
 
@@ -66,10 +69,15 @@ impl<'b, 'a> Keeper<'b, 'a> {
             .context(|| "keeping what each boot is made of")?;
         // Should vzrun die from here on, init sees it at the socket, and ends; and so does its keeper.
         prctl::set_parent_death_signal(0)?;
+        let clocks = match birth.plan.has_clocks_per_boot() {
+            true => Clocks::prepare(birth.procfs)?,
+            false => None,
+        };
         Ok(Keeper {
             birth,
             template,
             cgroup,
+            clocks,
             signals: signal::all_by_descriptor().context(|| "taking the signals for init")?,
         })
     }
@@ -156,6 +164,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
     fn fork(&self) -> Result<Fork> {
         let cell = self.cgroup.as_ref().map(Cgroup::cell_of_init).transpose()?;
         let cell = cell.as_ref().map(AsFd::as_fd);
+        if let Some(clocks) = &self.clocks {
+            clocks.begin_anew(self.birth.procfs)?;
+        }
         fork::clone3(kind::PID | kind::MOUNT, cell, false).context(|| "making init")
     }
 

@@ -2,12 +2,13 @@
 //!
 //! `parent` is vzrun as it was called. It forks (`birth`); the child has the plan in its memory and asks for what only the parent
 //! can do, over one socket (`channel`). `stage` is the process in between where the kernel demands one, `init` the
-//! container's first process (of a system container below its `keeper`, with `template` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
+//! container's first process (of a system container below its `keeper`, with `template`, `clocks` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
 //! filter over that, `foreground` the parent's waiting when it stays.
 
 mod attributes;
 pub(crate) mod birth;
 mod channel;
+mod clocks;
 pub(crate) mod exec;
 pub(crate) mod foreground;
 mod init;

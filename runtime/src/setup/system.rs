@@ -36,11 +36,12 @@ fn runs_an_init(spec: &spec::Spec) -> bool {
     name.is_some_and(|name| INITS.iter().any(|init| name == *init))
 }
 
-/// What a distribution finds on a machine of its own: its cgroups, the power switch, and the word that it is in a container.
+/// What a distribution finds on a machine of its own: its cgroups, its clocks, the power switch, and the word that it is in a
+/// container.
 ///
 /// # Errors
 /// A config that cannot be one of a system container.
-pub(crate) fn complete(spec: &mut spec::Spec) -> Result<()> {
+pub(crate) fn complete(spec: &mut spec::Spec, time_namespaces: bool) -> Result<()> {
     use spec::LinuxNamespaceType as Type;
     let linux = spec.linux_mut().get_or_insert_default();
     let namespaces = linux.namespaces_mut().get_or_insert_default();
@@ -72,6 +73,11 @@ pub(crate) fn complete(spec: &mut spec::Spec) -> Result<()> {
             entry.set_typ(Type::Cgroup);
             namespaces.push(entry);
         }
+    }
+    if time_namespaces && !namespaces.iter().any(|entry| entry.typ() == Type::Time) {
+        let mut entry = spec::LinuxNamespace::default();
+        entry.set_typ(Type::Time);
+        namespaces.push(entry);
     }
     let own_user = namespaces.iter().any(|entry| entry.typ() == Type::User);
     if let Some(profile) = linux.seccomp_mut() {
