@@ -1,6 +1,6 @@
 //! What a system container sees of its resources: clocks that begin with each boot.
 
-use integration::{Bundle, Container, differs, json, until};
+use integration::{Bundle, Container, Output, differs, json, until};
 use std::fs;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ fn uptime_of_host() -> f64 {
     first_number(&fs::read_to_string("/proc/uptime").unwrap())
 }
 
+#[track_caller]
 fn first_number(text: &str) -> f64 {
     let word = text.split_whitespace().next().unwrap_or_default();
     word.parse().unwrap_or_else(|_| panic!("{text:?}"))
@@ -89,13 +90,14 @@ fn clocks_begin_with_each_boot(bundle: &Bundle) {
         let age = now.unwrap_or(Duration::ZERO).as_secs_f64() - btime;
         assert!((0.0..=since + 2.0).contains(&age), "{age} of {since}");
         // In clock ticks since boot: no later than now.
-        let start = output(&c, "sed 's/.*) //' /proc/1/stat")
+        let stat = output(&c, "sed 's/.*) //' /proc/1/stat");
+        let start = stat
             .split(' ')
             .nth(19)
-            .map(first_number);
+            .and_then(|word| word.parse::<f64>().ok());
         assert!(
             start.is_some_and(|ticks| ticks / 100.0 <= since + 1.0),
-            "{start:?}"
+            "{stat}"
         );
     }
 }
@@ -123,4 +125,176 @@ fn clocks_of_the_config_stay_as_they_are() {
     until("boot 2", || bundle.rootfs("boot-2").exists().then_some(()));
     let again = first_number(&output(&c, "cat /proc/uptime"));
     assert!(again >= at_first, "{again} {at_first}");
+}
+
+/// Each file with the form of the host's: what comes first in each line, and how many words there are.
+const SAME_FORM: [&str; 7] = [
+    "meminfo", "cpuinfo", "stat", "loadavg", "uptime", "swaps", "vmstat",
+];
+
+fn form(name: &str, text: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let first = match name {
+            "loadavg" | "uptime" => "",
+            _ => words.first().copied().unwrap_or_default(),
+        };
+        format!("{first} {}", words.len())
+    };
+    text.lines().map(line).collect()
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    let mut lines = text.lines().map(str::split_whitespace);
+    lines
+        .find_map(|mut words| (words.next() == Some(name)).then(|| words.next())?)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+fn files_say_what_they_should(bundle: &Bundle) {
+    let c = booted(bundle);
+    let mounts = output(&c, "cat /proc/self/mountinfo");
+    for name in SAME_FORM {
+        let line = format!(" /{name} /proc/{name} ro,");
+        assert!(mounts.contains(&line), "{line} not in {mounts}");
+        let ours = output(&c, &format!("cat /proc/{name}"));
+        let host = fs::read_to_string(format!("/proc/{name}")).unwrap();
+        assert_eq!(form(name, &ours), form(name, &host), "{name}");
+        // By sendfile(2), which needs the file's size.
+        let sent = output(&c, &format!("cat /proc/{name} | cat"));
+        assert_eq!(form(name, &sent), form(name, &host), "{name}");
+        let last = output(&c, &format!("tail -n 1 /proc/{name}"));
+        assert_eq!(form(name, &last).len(), 1, "{name}: {last}");
+        // Read in small pieces it is a whole as well.
+        let pieces = output(&c, &format!("dd if=/proc/{name} bs=7 2>/dev/null"));
+        assert_eq!(form(name, &pieces), form(name, &host), "{name}");
+    }
+    // Whatever controllers there are, there is always a count of CPU time.
+    let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; cat /proc/stat";
+    // In user mode, with that of nice processes.
+    let used = |stat: &str| {
+        let mut words = stat
+            .split_whitespace()
+            .skip(1)
+            .map(|word| word.parse::<u64>());
+        words.next().unwrap().unwrap() + words.next().unwrap().unwrap()
+    };
+    let before = used(&output(&c, "cat /proc/stat"));
+    let after = used(&output(&c, busy));
+    let of_host = used(&fs::read_to_string("/proc/stat").unwrap());
+    assert!(
+        before < after && after < of_host,
+        "{before} {after} {of_host}"
+    );
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+    assert_eq!(output(&c, "cat /sys/devices/system/cpu/online"), online);
+    // The last pid of the container's own, which has made few.
+    let loadavg = output(&c, "cat /proc/loadavg");
+    let last: u32 = loadavg.split_whitespace().last().unwrap().parse().unwrap();
+    assert!((2..200).contains(&last), "{loadavg}");
+    let total = field(&output(&c, "cat /proc/meminfo"), "MemTotal:");
+    assert_eq!(
+        total,
+        field(&fs::read_to_string("/proc/meminfo").unwrap(), "MemTotal:")
+    );
+    // Nothing can be written, and nothing but reading is known.
+    for attempt in [
+        "echo 1 >/proc/meminfo",
+        "rm /proc/meminfo",
+        "busybox chmod 777 /proc/meminfo",
+        "busybox setfattr -n user.a -v b /proc/meminfo",
+    ] {
+        c.exec(&["/bin/sh", "-c", attempt]).fails();
+    }
+    assert_eq!(
+        output(&c, "stat -c %a /proc/meminfo; df /proc/meminfo >/dev/null"),
+        "444\n"
+    );
+}
+
+#[test]
+fn files_have_the_form_of_the_kernels() {
+    differs!(Runc | Crun, "no system containers");
+    files_say_what_they_should(&system(BOOT));
+    files_say_what_they_should(&with_users(system(BOOT)));
+}
+
+/// What an unprivileged container in the container does.
+const NESTED: &str = "busybox unshare -U -r -p -f -n -m sh -c \
+    'mount -t proc proc /proc && mount -t sysfs -o ro sysfs /sys && echo $(ls -d /proc/[0-9]*) && ls /sys/class/net'";
+
+fn nested(c: &Container<'_>) -> Output {
+    c.exec_with(&["--user", "1000:1000"], &["/bin/sh", "-c", NESTED])
+}
+
+#[test]
+fn a_nested_procfs_can_be_mounted() {
+    differs!(Runc | Crun, "no system containers");
+    let works = |bundle: &Bundle| {
+        let c = booted(bundle);
+        let seen = nested(&c).ok().stdout;
+        assert!(
+            seen.starts_with("/proc/1 ") && seen.ends_with("\nlo\n"),
+            "{seen}"
+        );
+        // After a reboot, too; and the whole one is not to be reached.
+        c.exec_with(&MAY_BOOT, &REBOOT);
+        until("boot 2", || bundle.rootfs("boot-2").exists().then_some(()));
+        nested(&c).ok();
+        let whole = output(
+            &c,
+            "grep -c whole-proc /proc/self/mountinfo; ls /proc | grep -c whole; true",
+        );
+        assert_eq!(whole, "1\n0\n");
+    };
+    works(&with_users(system(BOOT)));
+    // Without a user namespace where nothing is hidden from anybody.
+    let open = system(BOOT);
+    open.set("/linux/maskedPaths", json!([]));
+    open.set("/linux/readonlyPaths", json!([]));
+    works(&open);
+    // Where the container's root is the host's, what is hidden stays hidden.
+    let hidden = system(BOOT);
+    let c = booted(&hidden);
+    nested(&c).fails();
+    assert_eq!(
+        output(&c, "grep -c whole-proc /proc/self/mountinfo; true"),
+        "0\n"
+    );
+}
+
+#[test]
+fn what_the_config_covers_stays_covered() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = system(BOOT);
+    let file = bundle.home().join("loadavg");
+    fs::write(&file, "of the engine\n").unwrap();
+    bundle.mount(json!({"destination": "/proc/loadavg", "type": "bind", "source": file, "options": ["bind"]}));
+    bundle.push("/linux/maskedPaths", json!("/proc/diskstats"));
+    let c = booted(&bundle);
+    assert_eq!(
+        output(&c, "cat /proc/loadavg /proc/diskstats"),
+        "of the engine\n"
+    );
+}
+
+/// A container of an ordinary user: its keeper mounts the view with the rights of its user namespace.
+#[test]
+fn an_ordinary_users() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = Bundle::rootless(1000, 1000);
+    bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
+    bundle.args(&["/bin/sh", "-c", BOOT]);
+    let c = bundle.container();
+    let output = c.run_detached();
+    until("init", || bundle.rootfs("boot-1").exists().then_some(()));
+    let mounts = c.exec(&["/bin/cat", "/proc/self/mountinfo"]).ok().stdout;
+    let seen = mounts.contains(" /proc/meminfo ");
+    // The device is root's alone on some machines.
+    let warned = output
+        .stderr
+        .contains("the system container sees the host's memory and CPUs");
+    assert!(seen != warned, "{} {mounts}", output.stderr);
+    c.exec(&["/bin/cat", "/proc/meminfo"]).ok();
 }

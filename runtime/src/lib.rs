@@ -6,6 +6,7 @@
 //! - `process`: the birth of a process: parent, stage, init, exec.
 //! - `plan`: config.json in kernel terms. `host`: facts that a plan depends on.
 //! - `setup`: one room per thing in config.json. `hooks`, `cgroup`: two larger ones.
+//! - `view`: what a system container sees of its resources.
 //! - `checkpoint`: what CRIU is asked for, and how.
 //! - `seccomp`: a profile becomes a BPF program.
 //! - `spec`: the one door for OCI JSON.
@@ -32,6 +33,7 @@ mod seccomp;
 mod setup;
 mod spec;
 mod sys;
+mod view;
 
 pub use checkpoint::{CriuOptions, ManageCgroups, NetworkLock};
 pub use container::{

@@ -146,7 +146,9 @@ impl Container {
             false => self.exec_cgroup(options)?.map(OwnedFd::from),
         };
         let cgroup = match cgroup {
-            None if self.record.system => self.cgroup_of(pid, options)?,
+            None if self.record.system && self.record.cgroup.is_some() => {
+                self.cgroup_of(pid, options)?
+            }
             other => other,
         };
         let mut waiting = (!options.detach)

@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::seccomp::{self, Filter};
 use crate::setup::devices::Devices;
 use crate::setup::hostname::Hostname;
-use crate::setup::id_mappings::IdMappings;
+use crate::setup::id_mappings::{IdMappings, Range};
 use crate::setup::intel_rdt::IntelRdt;
 use crate::setup::keyring::Keyring;
 use crate::setup::memory_policy::MemoryPolicy;
@@ -148,6 +148,16 @@ impl Plan {
     /// The keeper makes a time namespace for each boot: the config wants one, and does not say what its clocks show.
     pub(crate) fn has_clocks_per_boot(&self) -> bool {
         self.system && self.namespaces.is_new(kind::TIME) && self.time_offsets.is_none()
+    }
+
+    /// Its user namespaces are to be able to mount a procfs and a sysfs, though the container's own ones are partly covered: where the
+    /// config covers nothing in them, or no user of the container is the host's root, whom a covered file might serve.
+    pub(crate) fn keeps_whole_procfs(&self) -> bool {
+        let is_root = |ids: &[Range]| ids.iter().any(|range| range.host == 0);
+        let others = self.namespaces.is_new(kind::USER)
+            && !is_root(&self.mappings.uids)
+            && !is_root(&self.mappings.gids);
+        self.system && (others || !self.protected_paths.are_in_proc_or_sys())
     }
 
     /// What the keeper of a system container cannot do at each boot.

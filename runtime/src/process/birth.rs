@@ -18,6 +18,7 @@ use crate::spec::HookState;
 use crate::sys::exe;
 use crate::sys::fork::{self, Fork};
 use crate::sys::procfs::Procfs;
+use crate::view;
 
 /// Everything that parent and child know. The child has it because it is a fork.
 pub(crate) struct Birth<'a> {
@@ -46,6 +47,10 @@ pub(super) struct Outside {
     pub(super) mounts: Opened,
     /// The root's tree, where the child could not get at it.
     pub(super) rootfs: Option<OwnedFd>,
+    /// The view of a system container's resources, with its mount, where root makes it.
+    pub(super) view: Option<(view::Server, OwnedFd)>,
+    /// The files of that view, where somebody serves it.
+    pub(super) viewed: view::Trees,
 }
 
 impl Outside {
@@ -105,7 +110,12 @@ impl<'a> Birth<'a> {
                 .mounts
                 .open_outside(new_user, self.host, self.procfs)?,
             rootfs: None,
+            view: None,
+            viewed: view::Trees::default(),
         };
+        if self.plan.system && self.host.euid == 0 {
+            outside.view = view::Server::mount();
+        }
         for (_, namespace) in outside
             .namespaces
             .iter()

@@ -202,6 +202,12 @@ pub(super) struct ChildEnd {
     program: RefCell<Option<Vec<u8>>>,
 }
 
+impl AsFd for ParentEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl AsFd for ChildEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -4,6 +4,7 @@
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -19,6 +20,7 @@ use crate::setup::namespaces::{self, Stage, kind};
 use crate::setup::net_devices::Moved;
 use crate::setup::rootfs::Rootfs;
 use crate::sys::{ids, namespace, netlink, prctl, process, signal};
+use crate::view;
 
 /// The name by which a container that is created and not yet started is known (comm of proc_pid_comm(5)).
 pub(crate) const NAME: &std::ffi::CStr = c"vzrun:[2:INIT]";
@@ -202,6 +204,10 @@ fn set_up(
         .rootfs
         .attach(tree)
         .context(|| "mounting the root filesystem")?;
+    if plan.keeps_whole_procfs() {
+        let place = rootfs.directory(Path::new("/proc"))?;
+        view::keep_whole(place)?;
+    }
     let mut place = Place {
         birth,
         channel,
@@ -233,6 +239,8 @@ fn set_up(
         None => console(birth, &rootfs, channel)?,
     };
     finish.apply()?;
+    // Before what is protected, for that may be one of these files.
+    outside.viewed.apply(&rootfs)?;
     plan.protected_paths.apply(&rootfs)?;
     plan.rootfs
         .enter(&rootfs)

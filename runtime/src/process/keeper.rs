@@ -8,6 +8,7 @@
 //!
 //! The first init speaks with vzrun as that of any container. The later ones speak with the keeper, in the same words.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -27,6 +28,7 @@ use crate::sys::fs::{self, OFlags};
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, Exit};
 use crate::sys::{namespace, prctl, signal};
+use crate::view::{self, Sources};
 
 /// What it is called while init runs (comm of proc_pid_comm(5)).
 const NAME: &std::ffi::CStr = c"vzrun-keeper";
@@ -55,17 +57,25 @@ struct Keeper<'b, 'a> {
     cgroup: Option<Cgroup>,
     /// `None`: they are the host's, or as the config has them.
     clocks: Option<Clocks>,
+    /// What the container sees of its resources; `None`: the host's.
+    view: RefCell<Option<view::Server>>,
     signals: OwnedFd,
 }
 
 impl<'b, 'a> Keeper<'b, 'a> {
     fn prepare(
         birth: &'b Birth<'a>,
-        outside: Outside,
+        mut outside: Outside,
         channel: &ChildEnd,
     ) -> Result<Keeper<'b, 'a>> {
         let cgroup = cgroup(birth, channel)?;
-        let template = Template::build(birth, outside, channel)
+        let view = match birth.host.euid {
+            0 => outside.view.take(),
+            // Nobody else has the rights: those over the container's user namespace.
+            _ => view::Server::mount(),
+        };
+        let (view, tree) = view.unzip();
+        let template = Template::build(birth, outside, tree, channel)
             .context(|| "keeping what each boot is made of")?;
         // Should vzrun die from here on, init sees it at the socket, and ends; and so does its keeper.
         prctl::set_parent_death_signal(0)?;
@@ -78,6 +88,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
             template,
             cgroup,
             clocks,
+            view: RefCell::new(view),
             signals: signal::all_by_descriptor().context(|| "taking the signals for init")?,
         })
     }
@@ -113,6 +124,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
                 return Ok(Exit::Code(1));
             }
         };
+        let view = self.view.borrow();
         let kept = [
             Some(running.as_fd()),
             Some(child.pidfd.as_fd()),
@@ -121,11 +133,13 @@ impl<'b, 'a> Keeper<'b, 'a> {
             Some(self.birth.procfs.as_fd()),
             self.cgroup.as_ref().map(Cgroup::as_fd),
             self.template.slave(),
+            view.as_ref().and_then(view::Server::device),
         ];
         let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().collect();
         // The socket goes, too: its end tells vzrun that the program runs. What is closed here has no owner that would close it again: this process ends by _exit(2).
         self.birth.passed_fds.close_others(&kept)?;
-        poll::poll(&mut [PollFd::new(&running, PollFlags::IN)], None)?;
+        drop(view);
+        self.wait_for([running.as_fd()])?;
         // Not closed again where something new may have its number.
         std::mem::forget(running);
         self.watch(&child)
@@ -157,8 +171,57 @@ impl<'b, 'a> Keeper<'b, 'a> {
         if let Some(program) = self.birth.seccomp().compile()? {
             ours.program(&program)?;
         }
-        serve(&ours).inspect_err(|_| child.end())?;
+        self.serve(&ours).inspect_err(|_| child.end())?;
         self.watch(&child)
+    }
+
+    /// What vzrun does for the first init, for one of a later boot: until its program runs, or it has ended without a word.
+    fn serve(&self, init: &ParentEnd) -> Result<()> {
+        loop {
+            self.wait_for([init.as_fd()])?;
+            match init.receive() {
+                Ok(Some((Request::Ready, _))) => init.go(&[])?,
+                Ok(Some((Request::Failed(text), _))) => {
+                    return Err(Error::new(ErrorKind::Process, text));
+                }
+                Ok(Some((request, _))) => return Err(unexpected(&request)),
+                Ok(None) => return Ok(()),
+                Err(error) if error.errno() == Some(Errno::CONNRESET) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sleeps until one of these can be read, and says which. Meanwhile the view is served, which init needs to get ready and
+    /// everybody in the container may read at any time.
+    fn wait_for<const N: usize>(&self, fds: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
+        let mut view = self.view.borrow_mut();
+        loop {
+            let device = view.as_ref().and_then(view::Server::device);
+            let mut polled: Vec<PollFd<'_>> = fds
+                .iter()
+                .chain(&device)
+                .map(|fd| PollFd::new(fd, PollFlags::IN))
+                .collect();
+            poll::poll(&mut polled, None)?;
+            let ready = |index: usize| polled.get(index).is_some_and(|fd| !fd.revents().is_empty());
+            let found = std::array::from_fn(ready);
+            let asked = ready(N);
+            drop(polled);
+            if let Some(view) = view.as_mut().filter(|_| asked) {
+                view.serve(&self.sources());
+            }
+            if found.contains(&true) {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            procfs: self.birth.procfs,
+            cgroup: self.cgroup.as_ref(),
+        }
     }
 
     fn fork(&self) -> Result<Fork> {
@@ -166,6 +229,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
         let cell = cell.as_ref().map(AsFd::as_fd);
         if let Some(clocks) = &self.clocks {
             clocks.begin_anew(self.birth.procfs)?;
+        }
+        if let Some(view) = self.view.borrow_mut().as_mut() {
+            view.begin(&self.sources(), self.clocks.is_some());
         }
         fork::clone3(kind::PID | kind::MOUNT, cell, false).context(|| "making init")
     }
@@ -189,12 +255,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
         let _ = namespace::setns(&init.pidfd, kind::MOUNT);
         prctl::set_name(NAME)?;
         loop {
-            let mut fds = [
-                PollFd::new(&init.pidfd, PollFlags::IN),
-                PollFd::new(&self.signals, PollFlags::IN),
-            ];
-            poll::poll(&mut fds, None)?;
-            let ended = !fds[0].revents().is_empty();
+            let [ended, _] = self.wait_for([init.pidfd.as_fd(), self.signals.as_fd()])?;
             while let Some(number) = signal::next(&self.signals)? {
                 if number != libc::SIGCHLD && !ended {
                     power::signal(&init.pidfd, number);
@@ -203,22 +264,6 @@ impl<'b, 'a> Keeper<'b, 'a> {
             if ended {
                 return process::wait(&init.pidfd);
             }
-        }
-    }
-}
-
-/// What vzrun does for the first init, for one of a later boot: until its program runs, or it has ended without a word.
-fn serve(init: &ParentEnd) -> Result<()> {
-    loop {
-        match init.receive() {
-            Ok(Some((Request::Ready, _))) => init.go(&[])?,
-            Ok(Some((Request::Failed(text), _))) => {
-                return Err(Error::new(ErrorKind::Process, text));
-            }
-            Ok(Some((request, _))) => return Err(unexpected(&request)),
-            Ok(None) => return Ok(()),
-            Err(error) if error.errno() == Some(Errno::CONNRESET) => return Ok(()),
-            Err(error) => return Err(error),
         }
     }
 }

@@ -15,9 +15,11 @@ use crate::setup::rootfs::{self, Rootfs};
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, attr};
 use crate::sys::{namespace, tty};
+use crate::view::Trees;
 
 const ROOTFS: &str = "/rootfs";
 const SOURCES: &str = "/sources";
+const VIEW: &str = "/view";
 
 /// The namespace, and what is in it.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(super) struct Template {
     sources: Vec<bool>,
     /// The terminal of all boots.
     console: Option<Terminal>,
+    /// The view of the container's resources is mounted in it.
+    viewed: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +46,7 @@ impl Template {
     pub(super) fn build(
         birth: &Birth<'_>,
         mut outside: Outside,
+        view: Option<OwnedFd>,
         channel: &ChildEnd,
     ) -> Result<Template> {
         let plan = birth.plan;
@@ -82,6 +87,9 @@ impl Template {
         if let Some(devices) = &plan.devices {
             devices.keep(&root)?;
         }
+        if let Some(tree) = &view {
+            mount::move_mount(tree, root.directory(Path::new(VIEW))?)?;
+        }
         let console = match plan.process.terminal {
             true => Some(terminal(&root, birth, channel)?),
             false => None,
@@ -91,6 +99,7 @@ impl Template {
             namespace,
             sources,
             console,
+            viewed: view.is_some(),
         })
     }
 
@@ -119,6 +128,11 @@ impl Template {
                 complete: true,
             },
             rootfs: Some(open(Path::new(ROOTFS))?),
+            view: None,
+            viewed: match self.viewed {
+                true => Trees::open(Path::new(VIEW))?,
+                false => Trees::default(),
+            },
         })
     }
 

@@ -36,6 +36,16 @@ impl ProtectedPaths {
         }
     }
 
+    /// Whether something of the kernel's own file systems is covered.
+    pub(crate) fn are_in_proc_or_sys(&self) -> bool {
+        let mut all = self.masked.iter().chain(&self.readonly);
+        all.any(|path| {
+            ["/proc", "/sys"]
+                .iter()
+                .any(|kernels| path.starts_with(kernels))
+        })
+    }
+
     /// Read-only first, so that a masked path below one stays masked. What is not there needs no protection.
     pub(crate) fn apply(&self, rootfs: &Rootfs) -> Result<()> {
         let mut procfs = None;

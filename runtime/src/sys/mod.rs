@@ -9,6 +9,7 @@ pub(crate) mod entry;
 pub(crate) mod exe;
 pub(crate) mod fork;
 pub(crate) mod fs;
+pub(crate) mod fuse;
 pub(crate) mod group;
 #[cfg(target_env = "musl")]
 pub(crate) mod heap;

@@ -328,3 +328,9 @@ pub(crate) fn umask(mask: u32) -> u32 {
 pub(crate) fn setsid() -> Result<()> {
     rustix::process::setsid().map(drop).call(|| "setsid()")
 }
+/// sysconf(3) _SC_PAGESIZE: the bytes of a page of memory.
+pub(crate) fn page_size() -> u64 {
+    // SAFETY: plain numbers only.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096).max(1)
+}

@@ -85,6 +85,14 @@ impl Procfs {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// What the host shows at a path below /proc, through whatever it has mounted there (lxcfs, or a keeper of its own).
+    pub(crate) fn read_shown(&self, path: &str) -> Result<String> {
+        let fd =
+            fs::openat(&self.0, path, OFlags::RDONLY, 0).context(|| format!("/proc/{path}"))?;
+        let bytes = fs::read_to_end(fd, 16 << 20).context(|| format!("/proc/{path}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Writes a setting below /proc/sys; `key` with `/` between its parts. The namespaces of the caller decide which.
     pub(crate) fn write_sys(&self, key: &str, value: &str) -> Result<()> {
         let fd = fs::open_no_xdev(&self.0, format!("sys/{key}"), OFlags::WRONLY)
