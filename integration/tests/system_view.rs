@@ -2,7 +2,7 @@
 
 use integration::{Bundle, Container, Output, differs, json, until};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const REBOOT: [&str; 3] = ["/bin/busybox", "reboot", "-f"];
 const MAY_BOOT: [&str; 2] = ["--cap", "CAP_SYS_BOOT"];
@@ -276,6 +276,36 @@ fn what_the_config_covers_stays_covered() {
     assert_eq!(
         output(&c, "cat /proc/loadavg /proc/diskstats"),
         "of the engine\n"
+    );
+}
+
+#[test]
+fn pausing_does_not_wait_for_readers() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = system(BOOT);
+    let c = booted(&bundle);
+    for _ in 0..8 {
+        let script = "while :; do read line </proc/meminfo; done";
+        c.exec_with(&["--detach"], &["/bin/sh", "-c", script]).ok();
+    }
+    for _ in 0..20 {
+        let begun = Instant::now();
+        c.pause().ok();
+        assert_eq!(c.status(), "paused");
+        c.resume().ok();
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    // They go on.
+    let stat = || output(&c, "cat /proc/loadavg");
+    let before = stat();
+    until("another load", || (stat() != before).then_some(()));
+    assert_eq!(
+        c.cgroup()
+            .parent()
+            .child("init.scope")
+            .read("cgroup.freeze"),
+        "0"
     );
 }
 

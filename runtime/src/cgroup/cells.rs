@@ -44,6 +44,31 @@ impl Cgroup {
         make(self, INIT).context(|| "making the cgroup of init")
     }
 
+    /// Stops everything in it, the keeper last: who waits for a file that the keeper serves cannot stand still before it has been
+    /// answered. Undone when that does not come about.
+    pub(crate) fn freeze_cells(&self) -> Result<()> {
+        let here = fs::openat(&self.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+        let mut stopped = Vec::new();
+        let mut stop = || {
+            for name in fs::directories(&here)? {
+                if name == KEEPER {
+                    continue;
+                }
+                let cell = self.child(name.as_ref())?;
+                // What has been frozen from inside stays so.
+                if !cell.is_frozen()? {
+                    cell.freeze()?;
+                    stopped.push(cell);
+                }
+            }
+            self.freeze()
+        };
+        let frozen = stop();
+        // From here on it is one freezer that holds them all, as for any container.
+        let thawed = stopped.iter().map(Cgroup::thaw).collect();
+        frozen.and(thawed)
+    }
+
     /// Removes all below it but the keeper's, after the end of init, and with it of all that could be in them.
     pub(crate) fn clear_cells(&self) -> Result<()> {
         let until = Instant::now() + PATIENCE;

@@ -14,7 +14,11 @@ impl Container {
     pub fn pause(&self) -> Result<()> {
         match self.status()? {
             Status::Running | Status::Created => {
-                let frozen = self.own_cgroup("pausing", not_running)?.freeze();
+                let cgroup = self.own_cgroup("pausing", not_running)?;
+                let frozen = match self.record.system {
+                    true => cgroup.freeze_cells(),
+                    false => cgroup.freeze(),
+                };
                 frozen.map_err(|error| or_gone(error, not_running))
             }
             _ => Err(not_running()),
