@@ -2,7 +2,7 @@
 //! first process and for one that joins.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
@@ -144,19 +144,20 @@ impl ProcessPlan {
         )))
     }
 
-    /// The last steps: no descriptor is left but those to be passed and the channel; the limits, which could be too tight
+    /// The last steps: no descriptor is left but those to be passed, and up to the program's start the channel and those to be `held`; the limits, which could be too tight
     /// for anything after them; the filter, if it is not there yet, so that it need not allow anything of the former; and
     /// the program.
     pub(super) fn execute(
         &self,
-        path: &CStr,
-        environment: &Environment,
+        (path, environment): (&CStr, &Environment),
         passed: &PassedFds,
+        held: &[BorrowedFd<'_>],
         channel: &ChildEnd,
         mut filter: Rest<'_>,
     ) -> ! {
+        let held: Vec<_> = held.iter().copied().chain([channel.as_fd()]).collect();
         let ready = passed
-            .apply(channel.as_fd())
+            .apply(&held)
             .and_then(|()| self.rlimits.apply())
             .and_then(|()| filter.install(channel));
         let error = match ready {

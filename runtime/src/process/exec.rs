@@ -189,8 +189,13 @@ impl<'a> Join<'a> {
         if filter.notifies() {
             filter.install(channel)?;
         }
-        self.process
-            .execute(&path?, &environment, self.passed_fds, channel, filter)
+        self.process.execute(
+            (&path?, &environment),
+            self.passed_fds,
+            &[],
+            channel,
+            filter,
+        )
     }
 
     /// The stage makes the process proper, in which this comes back, and ends. Nothing is left to be done but what another

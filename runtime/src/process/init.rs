@@ -2,7 +2,7 @@
 //! it does.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -110,8 +110,13 @@ fn run(
         plan.hooks
             .run(Point::StartContainer, &state, Some(&environment.variables))?;
     }
-    plan.process
-        .execute(&path, &environment, birth.passed_fds, channel, filter)
+    plan.process.execute(
+        (&path, &environment),
+        birth.passed_fds,
+        boot.held().as_slice(),
+        channel,
+        filter,
+    )
 }
 
 /// For hooks in the container's namespaces: the pid as seen there (runtime-spec, "State").
@@ -119,7 +124,16 @@ fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
-impl Boot<'_> {
+impl<'a> Boot<'a> {
+    /// What is open until the program runs. To the very end: before that, the keeper could not join this process's mount
+    /// namespace.
+    fn held(self) -> Option<BorrowedFd<'a>> {
+        match self {
+            Boot::First(hold) => Some(hold.as_fd()),
+            _ => None,
+        }
+    }
+
     fn is_again(self) -> bool {
         matches!(self, Boot::Again)
     }
@@ -269,9 +283,7 @@ fn set_up(
         let mut kept = vec![channel.as_fd()];
         kept.extend(birth.fifo.as_ref().map(AsFd::as_fd));
         kept.extend(plan.hooks.output());
-        if let Boot::First(hold) = boot {
-            kept.push(hold.as_fd());
-        }
+        kept.extend(boot.held());
         birth.passed_fds.close_others(&kept)?;
         process::forget_environment();
         birth.seccomp().install_early(channel)

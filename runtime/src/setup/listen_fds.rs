@@ -69,12 +69,12 @@ impl PassedFds {
         process::close_from_but(self.end(), kept).context(|| "closing descriptors of the host")
     }
 
-    /// Right before the exec, and after [`PassedFds::close_others`]: these descriptors stay, all after them go but `kept`, which goes with the exec.
-    pub(crate) fn apply(&self, kept: BorrowedFd<'_>) -> Result<()> {
+    /// Right before the exec, and after [`PassedFds::close_others`]: these descriptors stay, all after them go but `kept`, which go with the exec.
+    pub(crate) fn apply(&self, kept: &[BorrowedFd<'_>]) -> Result<()> {
         for fd in FIRST..self.end() {
             process::keep_on_exec(raw(fd))?;
         }
-        process::close_rest_from_but(self.end(), &[kept])
+        process::close_rest_from_but(self.end(), kept)
     }
 
     fn end(&self) -> u32 {
