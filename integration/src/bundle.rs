@@ -244,7 +244,7 @@ impl Bundle {
         });
     }
 
-    /// What there still is of it on the host: processes, mounts, cgroups, state directories. A
+    /// What there still is of it on the host: processes, mounts, cgroups, state directories, leases of ids. A
     /// process that has been killed may take a moment to be gone, and gets it.
     pub fn leftovers(&self) -> Vec<String> {
         let stays = |process: &String| {
@@ -258,10 +258,13 @@ impl Bundle {
         let cgroups = host::cgroups_left(&self.id, self.runtime.kind()).into_iter();
         let cgroups = cgroups.map(|c| format!("cgroup {}", c.display()));
         let states = self.state_ids().into_iter().map(|id| format!("state {id}"));
+        let leases = host::leases_of(&self.root()).into_iter();
+        let leases = leases.map(|l| format!("lease {l}"));
         processes
             .chain(mounts)
             .chain(cgroups)
             .chain(states)
+            .chain(leases)
             .collect()
     }
 

@@ -158,3 +158,17 @@ pub fn tree(dir: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// The ranges of ids that are leased to containers whose state is below `root`.
+pub(crate) fn leases_of(root: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/run/vzrun-ids") else {
+        return Vec::new();
+    };
+    let of_root = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|container| container.starts_with(root))
+    };
+    let names = entries.flatten().filter(of_root);
+    names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}

@@ -71,6 +71,7 @@ impl Config {
             bundle: Path::new("/bundle"),
             no_pivot: false,
             no_new_keyring: false,
+            mapped: false,
             system: false,
         };
         let id = if rootless { 1000 } else { 0 };

@@ -89,7 +89,7 @@ impl Container {
             .map(PassedFd::take)
             .transpose()?;
         let work = options.criu.work_path.as_deref();
-        // For root alone, or see `aside::lend`.
+        // For root alone, or see `criu_root::lend`.
         let mode = match self.record.namespaces & kind::USER {
             0 => 0o700,
             _ => 0o750,

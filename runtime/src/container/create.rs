@@ -8,13 +8,13 @@ use super::made::{Made, record_of};
 use super::record::{Driver, Record};
 use super::start::FIFO;
 use super::status::Lock;
-use super::{CgroupDriver, Root, delete, pid_file};
+use super::{CgroupDriver, Root, delete, ids, pid_file};
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::Systemd;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::Point;
 use crate::host::Host;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::process::birth::Birth;
 use crate::process::foreground::Foreground;
 use crate::process::parent::{self, Newborn};
@@ -91,32 +91,38 @@ pub fn run(root: &Root, options: &CreateOptions, run: &RunOptions) -> Result<Exi
 fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> Result<Exit> {
     // Before anything else is opened: a descriptor of ours could be taken for one that the caller forgot to pass.
     let passed_fds = PassedFds::for_init(options.preserve_fds)?;
+    let mut known = survey(options, |spec| {
+        add_to_spec(root, options, &passed_fds, spec)
+    })?;
+    let properties = match options.cgroup_driver {
+        CgroupDriver::Systemd => scope_properties(&known.config.spec, &known.plan, &known.host)?,
+        _ => Vec::new(),
+    };
+    let foreground = run.filter(|run| !run.detach);
+    let console_socket = console_socket(&known.plan, options, foreground.is_some())?;
+
+    let directory = root.create_container(&options.id)?;
+    let lock = Lock::take(&directory).inspect_err(|_| {
+        let _ = delete::remove_bare_directory(root, &options.id, &directory);
+    })?;
+    let ids = ids::lease(root, options, &mut known).inspect_err(|_| {
+        let _ = delete::remove_bare_directory(root, &options.id, &directory);
+    })?;
     let Survey {
         bundle,
         config,
         host,
         procfs,
         plan,
-    } = survey(options, |spec| {
-        add_to_spec(root, options, &passed_fds, spec)
-    })?;
-    let properties = match options.cgroup_driver {
-        CgroupDriver::Systemd => scope_properties(&config.spec, &plan, &host)?,
-        _ => Vec::new(),
-    };
-    let foreground = run.filter(|run| !run.detach);
-    let console_socket = console_socket(&plan, options, foreground.is_some())?;
-
-    let directory = root.create_container(&options.id)?;
-    let lock = Lock::take(&directory).inspect_err(|_| {
-        let _ = delete::remove_bare_directory(root, &options.id, &directory);
-    })?;
+        ..
+    } = known;
     let cgroups_path = config
         .spec
         .linux()
         .as_ref()
         .and_then(|linux| linux.cgroups_path().clone());
     let mut made = Made::new(root, &directory, record_of(options, &bundle, &plan, config));
+    made.record.ids = ids;
     made.prepare(
         options,
         cgroups_path.as_deref(),
@@ -219,6 +225,8 @@ pub(super) struct Survey {
     pub(super) host: Host,
     pub(super) procfs: Procfs,
     pub(super) plan: Plan,
+    /// How many ids the container is to be given; the plan is made with some.
+    pub(super) ids: Option<u32>,
 }
 
 /// Reads the config, with what is added to it, and makes a plan of it.
@@ -242,16 +250,12 @@ pub(super) fn survey(
     let procfs = Procfs::open()?;
     add(&mut config.spec)?;
     let system = system::is_wanted(&config.spec, options.system)?;
+    let mut ids = None;
     if system {
+        ids = ids::prepare(&mut config.spec, &host)?;
         system::complete(&mut config.spec, host.has_time_namespaces())?;
     }
-    let plan_options = plan::Options {
-        id: &options.id,
-        bundle: &bundle,
-        no_pivot: options.no_pivot,
-        no_new_keyring: options.no_new_keyring,
-        system,
-    };
+    let plan_options = options.for_plan(&bundle, system, ids.is_some());
     let mut plan = Plan::new(&config.spec, &plan_options, &host)?;
     plan.hooks.open_output()?;
     if let Some(rdt) = &plan.intel_rdt {
@@ -264,6 +268,7 @@ pub(super) fn survey(
         host,
         procfs,
         plan,
+        ids,
     })
 }
 

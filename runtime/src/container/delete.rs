@@ -12,6 +12,7 @@ use crate::cgroup::Hierarchy;
 use crate::cgroup::systemd::{Systemd, Unit};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
+use crate::setup::id_leases;
 use crate::sys::fs;
 use crate::sys::pidfd;
 
@@ -111,6 +112,9 @@ pub(super) fn destroy(root: &Root, directory: &OwnedFd, record: &Record) -> Resu
     }
     if let Some(group) = &record.intel_rdt {
         group.remove()?;
+    }
+    if let Some(ids) = record.ids {
+        id_leases::release(&root.container_path(&record.id), ids)?;
     }
     // What the hooks need is read before the files go.
     let hooks = match record.poststop_hooks {

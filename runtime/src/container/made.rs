@@ -254,6 +254,7 @@ pub(super) fn record_of(
         poststart_hooks: plan.hooks.has(Point::Poststart),
         intel_rdt: None,
         system: plan.system,
+        ids: None,
         config: config.text,
     }
 }

@@ -1,11 +1,11 @@
 //! What a front-end holds: the state directory and the containers in it, and a file per verb.
 
-mod aside;
 mod attendance;
 mod below_keeper;
 mod checkpoint;
 mod clock;
 mod create;
+mod criu_root;
 mod default_spec;
 mod delete;
 #[cfg(feature = "fuzz")]
@@ -14,6 +14,7 @@ mod events;
 mod exec;
 mod features;
 mod id;
+mod ids;
 mod kill;
 mod list;
 mod made;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::cgroup::systemd;
 use crate::error::{Context, Error, Result};
+use crate::setup::id_leases::Ids;
 use crate::setup::intel_rdt;
 use crate::spec;
 use crate::sys::fs::{self, OFlags};
@@ -70,6 +71,9 @@ pub(super) struct Record {
     /// Its init lives below a keeper, whose pid this is.
     #[serde(default)]
     pub(super) system: bool,
+    /// The host's ids that are this container's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ids: Option<Ids>,
     /// config.json as it was used.
     pub(super) config: Box<RawValue>,
 }
@@ -126,6 +130,7 @@ impl Record {
             poststart_hooks: false,
             intel_rdt: None,
             system: false,
+            ids: None,
             config: RawValue::NULL.to_owned(),
         }
     }

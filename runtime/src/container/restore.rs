@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::process::Pid;
 
-use super::aside::{Aside, lend, mount_root};
 use super::attendance::{Boundaries, arrive, scope_properties};
 use super::checkpoint::explain;
 use super::create::{self, Survey, survey};
+use super::criu_root::{lend, mount_root};
 use super::made::{Made, record_of};
 use super::record::Driver;
 use super::status::Lock;
@@ -25,6 +25,7 @@ use crate::checkpoint::{CriuOptions, external, streams};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::Point;
 use crate::plan::Plan;
+use crate::process::aside::Aside;
 use crate::process::foreground::Foreground;
 use crate::setup::console;
 use crate::setup::namespaces::kind;
@@ -73,7 +74,13 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
         host,
         procfs,
         plan,
+        ..
     } = survey(&options.create, |_| Ok(()))?;
+    if plan.system {
+        return Err(Error::unsupported(
+            "a system container cannot be restored yet (io.vzrun.system)",
+        ));
+    }
     let properties = match options.create.cgroup_driver {
         CgroupDriver::Systemd => scope_properties(&config.spec, &plan, &host)?,
         _ => Vec::new(),

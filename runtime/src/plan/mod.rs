@@ -40,6 +40,8 @@ pub(crate) struct Options<'a> {
     pub(crate) no_new_keyring: bool,
     /// It is a system container, and the spec has been completed for one.
     pub(crate) system: bool,
+    /// Its ids are its own, and so what it is made of is seen through them.
+    pub(crate) mapped: bool,
 }
 
 /// A container to be.
@@ -73,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) seccomp: Option<Filter>,
     /// Its init lives below a keeper.
     pub(crate) system: bool,
+    /// See [`Options::mapped`].
+    pub(crate) mapped: bool,
 }
 
 impl Plan {
@@ -140,6 +144,7 @@ impl Plan {
             mappings,
             time_offsets,
             system: options.system,
+            mapped: options.mapped,
         };
         plan.check_system(options.no_pivot)?;
         Ok(plan)

@@ -4,9 +4,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use super::aside::Aside;
 use super::parent::{Duties, Newborn};
 use super::seccomp::Seccomp;
-use super::{channel, init, keeper, stage};
+use super::{channel, init, keeper, mapped, stage};
 use crate::error::{Context, Result};
 use crate::hooks::Point;
 use crate::host::Host;
@@ -103,12 +104,16 @@ impl<'a> Birth<'a> {
     /// Forks.
     pub(crate) fn fork(self) -> Result<Newborn<'a>> {
         let new_user = self.plan.namespaces.is_new(kind::USER);
+        let mapped = self.plan.mapped;
         let mut outside = Outside {
             namespaces: self.plan.namespaces.open()?,
-            mounts: self
-                .plan
-                .mounts
-                .open_outside(new_user, self.host, self.procfs)?,
+            mounts: match mapped {
+                true => Opened::default(),
+                false => self
+                    .plan
+                    .mounts
+                    .open_outside(new_user, self.host, self.procfs)?,
+            },
             rootfs: None,
             view: None,
             viewed: view::Trees::default(),
@@ -123,13 +128,22 @@ impl<'a> Birth<'a> {
         {
             self.plan.sysctl.check_joined_network(namespace)?;
         }
-        if new_user && self.host.euid == 0 {
+        if new_user && self.host.euid == 0 && !mapped {
             outside.rootfs = match self.plan.rootfs.open() {
                 // Root of a user namespace may have no rights over the mounts that it sees: then the child tries.
                 Err(_) if self.host.in_user_namespace => None,
                 tree => Some(tree?),
             };
         }
+        let aside = match mapped {
+            true => Some(mapped::prepare(
+                self.plan,
+                self.host,
+                self.procfs,
+                &outside.namespaces,
+            )?),
+            false => None,
+        };
         let (ours, theirs) = channel::pair()?;
         let forked = fork::clone3(self.plan.birth.first, self.cgroup, false);
         match forked.context(|| "making the container's first process")? {
@@ -154,7 +168,9 @@ impl<'a> Birth<'a> {
             Fork::Parent(child) => {
                 drop((theirs, outside));
                 let staged = self.plan.birth.stage.is_some();
-                Ok(Newborn::new(Duties::Init(self), child, ours, staged))
+                let newborn = Newborn::new(Duties::Init(self), child, ours, staged);
+                aside.map_or(Ok(()), Aside::back)?;
+                Ok(newborn)
             }
         }
     }

@@ -199,7 +199,10 @@ pub(super) fn enter_namespaces(
     }
     plan.hostname.apply()?;
     // In the container's namespaces, but through the host's procfs: nothing of the container can be in its place.
-    plan.sysctl.apply(procfs)
+    plan.sysctl.apply(
+        procfs,
+        plan.mapped && plan.namespaces.is_joined(kind::NETWORK),
+    )
 }
 
 /// What each boot finds made, up to readiness.

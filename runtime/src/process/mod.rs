@@ -5,6 +5,7 @@
 //! container's first process (of a system container below its `keeper`, with `template`, `clocks` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
 //! filter over that, `foreground` the parent's waiting when it stays.
 
+pub(crate) mod aside;
 mod attributes;
 pub(crate) mod birth;
 mod channel;
@@ -13,6 +14,7 @@ pub(crate) mod exec;
 pub(crate) mod foreground;
 mod init;
 mod keeper;
+mod mapped;
 pub(crate) mod parent;
 mod power;
 mod seccomp;

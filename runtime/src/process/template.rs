@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::birth::{Birth, Outside};
 use super::channel::{ChildEnd, Request};
+use super::mapped::Copy;
 use crate::error::{Context, Result};
 use crate::setup::console::{self, Console, Slave};
 use crate::setup::mounts::Opened;
@@ -17,8 +18,9 @@ use crate::sys::mount::{self, FsContext, attr};
 use crate::sys::{namespace, tty};
 use crate::view::Trees;
 
-const ROOTFS: &str = "/rootfs";
-const SOURCES: &str = "/sources";
+pub(super) const ROOTFS: &str = "/rootfs";
+pub(super) const SOURCES: &str = "/sources";
+pub(super) const SYS: &str = "/sys";
 const VIEW: &str = "/view";
 
 /// The namespace, and what is in it.
@@ -50,9 +52,15 @@ impl Template {
         channel: &ChildEnd,
     ) -> Result<Template> {
         let plan = birth.plan;
-        let tree = outside.take_rootfs(plan)?;
+        let (tree, mounts, sys) = match plan.mapped {
+            true => {
+                let copy = Copy::open(plan.mounts.count())?;
+                (copy.rootfs, copy.mounts, copy.sys)
+            }
+            false => (outside.take_rootfs(plan)?, outside.mounts, None),
+        };
         let namespace = birth.procfs.own_namespace("mnt")?;
-        let trees = plan.mounts.sources(outside.mounts)?;
+        let trees = plan.mounts.sources(mounts)?;
         plan.rootfs
             .cut_off()
             .context(|| "mounting the root filesystem")?;
@@ -79,8 +87,9 @@ impl Template {
         if plan.namespaces.has(kind::USER) || birth.host.in_user_namespace {
             // A user namespace may mount these only where it sees whole ones (mount_namespaces(7)); without a network
             // namespace of its own it gets the host's /sys.
-            for name in ["/proc", "/sys"] {
-                let tree = mount::clone_tree(rustix::fs::CWD, name, true)?;
+            let of_host = |name: &str| mount::clone_tree(rustix::fs::CWD, name, true);
+            let sys = sys.map_or_else(|| of_host(SYS), Ok)?;
+            for (name, tree) in [("/proc", of_host("/proc")?), (SYS, sys)] {
                 mount::move_mount(tree, root.directory(Path::new(name))?)?;
             }
         }
@@ -154,7 +163,8 @@ impl AsFd for Template {
     }
 }
 
-fn source(index: usize) -> PathBuf {
+/// Where the source of this entry of `mounts` is.
+pub(super) fn source(index: usize) -> PathBuf {
     Path::new(SOURCES).join(index.to_string())
 }
 

@@ -53,6 +53,11 @@ impl IdMappings {
         host_id(&self.uids, id)
     }
 
+    /// The host's group id of one of the container's.
+    pub(crate) fn host_gid(&self, id: u32) -> Option<u32> {
+        host_id(&self.gids, id)
+    }
+
     /// The host's ids of the container's root.
     pub(crate) fn root(&self) -> Option<(u32, u32)> {
         Some((host_id(&self.uids, 0)?, host_id(&self.gids, 0)?))

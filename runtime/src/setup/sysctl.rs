@@ -55,7 +55,7 @@ impl Sysctl {
 
     /// Refuses settings of the network when the joined network namespace turns out to be the caller's own.
     pub(crate) fn check_joined_network(&self, namespace: impl AsFd) -> Result<()> {
-        let Some((path, _)) = self.0.iter().find(|(path, _)| path.starts_with("net/")) else {
+        let Some((path, _)) = self.0.iter().find(|(path, _)| is_of_network(path)) else {
             return Ok(());
         };
         let (joined, own) = (fs::fstat(namespace)?, fs::stat("/proc/self/ns/net")?);
@@ -66,15 +66,63 @@ impl Sysctl {
         })
     }
 
-    /// Writes them, from within the container's namespaces.
-    pub(crate) fn apply(&self, procfs: &Procfs) -> Result<()> {
-        for (path, value) in &self.0 {
-            procfs
-                .write_sys(path, value)
-                .context(|| format!("setting sysctl {}", swap_separators(path)))?;
+    /// Writes them, from within the container's namespaces; `but_network`: those of the network have been written.
+    pub(crate) fn apply(&self, procfs: &Procfs, but_network: bool) -> Result<()> {
+        let all = self.0.iter();
+        let mut wanted = all.filter(|(path, _)| !(but_network && is_of_network(path)));
+        wanted.try_for_each(|(path, value)| write(procfs, path, value))
+    }
+
+    /// Writes those of the network, in the container's network namespace with the host's rights and ids; `host_gid` is the
+    /// host's for one of the container's group ids.
+    pub(crate) fn apply_to_network(
+        &self,
+        procfs: &Procfs,
+        host_gid: impl Fn(u32) -> Option<u32>,
+    ) -> Result<()> {
+        let wanted = self.0.iter().filter(|(path, _)| is_of_network(path));
+        for (path, value) in wanted {
+            let translated = match path.as_str() {
+                PING => ping_groups(value, &host_gid),
+                _ => None,
+            };
+            write(procfs, path, translated.as_ref().unwrap_or(value))?;
         }
         Ok(())
     }
+}
+
+fn is_of_network(path: &str) -> bool {
+    path.starts_with("net/")
+}
+
+fn write(procfs: &Procfs, path: &str, value: &str) -> Result<()> {
+    procfs
+        .write_sys(path, value)
+        .context(|| format!("setting sysctl {}", swap_separators(path)))
+}
+
+/// Its value is two group ids, as the writer's user namespace has them.
+const PING: &str = "net/ipv4/ping_group_range";
+
+/// The range in the host's ids; its end may lie beyond what the container has. `None`: it is none, or means nobody.
+fn ping_groups(value: &str, host_gid: impl Fn(u32) -> Option<u32>) -> Option<String> {
+    let mut groups = value.split_ascii_whitespace().map(str::parse::<u32>);
+    let (first, last) = (groups.next()?.ok()?, groups.next()?.ok()?);
+    if last < first {
+        return None;
+    }
+    let on_host = host_gid(first)?;
+    // The last of the container's: the maps of a lease are one range.
+    let (mut inside, mut outside) = (0, last - first);
+    while inside < outside {
+        let middle = outside - (outside - inside) / 2;
+        match host_gid(first + middle) {
+            Some(_) => inside = middle,
+            None => outside = middle - 1,
+        }
+    }
+    Some(format!("{on_host} {}", on_host + inside))
 }
 
 /// As sysctl(8) has it: the first of `.` and `/` in a key is what separates its parts, the other stands for the first
@@ -170,6 +218,21 @@ mod tests {
         ] {
             let planned = plan(key, ALL).unwrap();
             assert_eq!(planned, Sysctl(vec![(path.to_owned(), "1".to_owned())]));
+        }
+    }
+
+    #[test]
+    fn who_may_ping() {
+        let gid = |id: u32| (id < 65_536).then_some(id + 1_000_000);
+        for (value, expected) in [
+            ("0 0", Some("1000000 1000000")),
+            ("5\t2147483647", Some("1000005 1065535")),
+            ("1 0", None),
+            ("70000 70001", None),
+            ("0", None),
+        ] {
+            let got = ping_groups(value, gid);
+            assert_eq!(got.as_deref(), expected, "{value}");
         }
     }
 

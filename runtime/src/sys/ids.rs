@@ -6,7 +6,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// geteuid(2).
 pub(crate) fn euid() -> u32 {
@@ -36,6 +36,28 @@ pub(crate) fn set_gid(gid: u32) -> Result<()> {
 pub(crate) fn set_groups(gids: &[u32]) -> Result<()> {
     let groups: Vec<Gid> = gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
     rustix::thread::set_thread_groups(&groups).call(|| format!("setgroups({gids:?})"))
+}
+
+/// setfsuid(2) and setfsgid(2): whose files are made, and in whose name a mount of overlayfs works on its layers. The
+/// capabilities for files, which the kernel takes away with root's id, stay.
+pub(crate) fn set_filesystem_ids(uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: plain numbers only.
+    unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+    }
+    // They never fail in words: asked again with an id that there is not, they tell what is set.
+    // SAFETY: as above.
+    let set = unsafe { (libc::setfsuid(u32::MAX), libc::setfsgid(u32::MAX)) };
+    if (set.0.cast_unsigned(), set.1.cast_unsigned()) != (uid, gid) {
+        return Err(Error::os(
+            format!("setfsuid({uid}), setfsgid({gid})"),
+            Errno::PERM,
+        ));
+    }
+    let sets = rustix::thread::capabilities(None).call(|| "capget()")?;
+    let permitted = sets.permitted.bits();
+    set_capabilities(permitted, permitted, sets.inheritable.bits())
 }
 
 /// prctl(2) PR_SET_KEEPCAPS.

@@ -41,6 +41,18 @@ pub(crate) mod attr {
     pub(crate) const NOSYMFOLLOW: u64 = 0x0020_0000;
 }
 
+/// mount_setattr(2) MOUNT_ATTR_IDMAP of a detached tree: who is in this user namespace sees its owners through the maps of
+/// that. It is no peer of the host's mounts any more.
+pub(crate) fn map_ids(tree: impl AsFd, namespace: impl AsFd, recursive: bool) -> Result<()> {
+    let change = MountAttr {
+        set: attr::IDMAP,
+        propagation: propagation::SLAVE,
+        userns_fd: namespace.as_fd().as_raw_fd().unsigned_abs().into(),
+        ..MountAttr::default()
+    };
+    mount_setattr(tree, recursive, &change)
+}
+
 /// The flag of mount(2) that libc lacks.
 pub(crate) const MS_NOSYMFOLLOW: u64 = 256;
 
@@ -201,6 +213,16 @@ pub(crate) fn mount_legacy(
     let flags = mount::MountFlags::from_bits_retain(u32::try_from(flags).unwrap_or(0));
     mount::mount(source, &target, fstype, flags, Some(data.as_c_str()))
         .call(|| format!("mount({source:?}, {target:?}, {fstype:?}, {flags:?}, {data:?})"))
+}
+
+/// The flags of the mount that a descriptor is on, as far as they keep something from happening (fstatvfs(3); the numbers are
+/// those of mount(2)).
+pub(crate) fn restrictions(fd: impl AsFd) -> Result<u64> {
+    let fd = fd.as_fd();
+    let all = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    rustix::fs::fstatvfs(fd)
+        .map(|stat| stat.f_flag.bits() & all)
+        .call(|| format!("fstatvfs({})", fd.as_raw_fd()))
 }
 
 /// The id of the mount that a descriptor is on (statx(2) STATX_MNT_ID). First kernel: 5.8.

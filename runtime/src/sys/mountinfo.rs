@@ -13,6 +13,26 @@ pub(crate) struct Line {
     pub(crate) place: PathBuf,
     /// The type of the file system; empty where the line does not say it.
     pub(crate) kind: String,
+    /// The options of the file system, as the kernel writes them.
+    options: Vec<u8>,
+}
+
+impl Line {
+    /// The options of the file system: names, and values where there are.
+    pub(crate) fn options(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        // A label of SELinux is quoted, and may have commas.
+        let mut quoted = false;
+        let options = self.options.split(move |byte| {
+            quoted ^= *byte == b'"';
+            *byte == b',' && !quoted
+        });
+        options.filter(|option| !option.is_empty()).map(|option| {
+            let mut halves = option.splitn(2, |byte| *byte == b'=');
+            let name = String::from_utf8_lossy(halves.next().unwrap_or_default());
+            let value = unescape(halves.next().unwrap_or_default());
+            (name.into_owned(), value)
+        })
+    }
 }
 
 /// The mounts of a whole file; lines of another form are passed over.
@@ -25,9 +45,15 @@ fn parse(line: &[u8]) -> Option<Line> {
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let place = PathBuf::from(OsStr::from_bytes(&unescape(fields.nth(3)?)));
     // Behind the options stands a list of any length that ends with a `-`.
-    let kind = fields.skip_while(|field| field != b"-").nth(1);
-    let kind = String::from_utf8_lossy(kind.unwrap_or_default()).into_owned();
-    Some(Line { id, place, kind })
+    let mut rest = fields.skip_while(|field| field != b"-").skip(1);
+    let kind = String::from_utf8_lossy(rest.next().unwrap_or_default()).into_owned();
+    let options = rest.nth(1).unwrap_or_default().to_owned();
+    Some(Line {
+        id,
+        place,
+        kind,
+        options,
+    })
 }
 
 /// Blanks and the like come as `\040`.
@@ -59,6 +85,15 @@ mod tests {
         let line = parse(line.as_bytes()).unwrap();
         assert_eq!((line.id, line.kind.as_str()), (165, "tmpfs"));
         assert_eq!(line.place, Path::new("/mnt\\x y"));
+        let line = b"1 2 0:3 / /m rw - overlay o rw,lowerdir=/a\\054b:/c,context=\"l:c1,c2\"";
+        let options: Vec<_> = parse(line).unwrap().options().collect();
+        let option = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_owned());
+        let expected = [
+            option("rw", ""),
+            option("lowerdir", "/a,b:/c"),
+            option("context", "\"l:c1,c2\""),
+        ];
+        assert_eq!(options, expected);
         assert_eq!(parse(b"165 55"), None);
         assert_eq!(parse(b"1 2 0:3 / /a rw").unwrap().kind, "");
         assert_eq!(unescape(b"a\\04"), b"a\\04");

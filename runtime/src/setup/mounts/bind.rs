@@ -37,7 +37,7 @@ pub(super) fn open(m: &Mount, idmapped: bool, host: &Host, procfs: &Procfs) -> R
     Ok(tree)
 }
 
-fn clone_source(m: &Mount) -> Result<OwnedFd> {
+pub(super) fn clone_source(m: &Mount) -> Result<OwnedFd> {
     let mut flags = OFlags::PATH;
     flags.set(OFlags::NOFOLLOW, m.options.source_nofollow);
     let source = fs::open(&m.source, flags)?;

@@ -4,6 +4,7 @@ mod bind;
 mod cgroup;
 mod copy_up;
 mod filesystem;
+mod mapped;
 mod places;
 
 use std::os::fd::OwnedFd;
@@ -128,7 +129,7 @@ impl Mounts {
                 return Ok(None);
             }
             let outside = opened.trees.get_mut(index).and_then(Option::take);
-            bind::tree(m, outside, false)
+            bind::tree(m, outside, opened.complete)
                 .context(|| m.title())
                 .map(Some)
         };

@@ -1,6 +1,8 @@
 //! The annotation io.vzrun.system: a container that behaves like a server of its own (docs/system-containers.md). A keeper
 //! stands between the host and its init, which therefore can end and begin anew.
 
+pub(crate) mod ids;
+
 use std::path::Path;
 
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
-//! A mount namespace for CRIU.
+//! What CRIU finds mounted in a mount namespace of its own.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -9,52 +9,10 @@ use crate::checkpoint::images::Images;
 use crate::error::{Context, Result};
 use crate::host::Host;
 use crate::setup::id_mappings::{IdMappings, Range};
-use crate::setup::namespaces::kind;
 use crate::setup::rootfs::RootfsPlan;
 use crate::sys::fs::{self, OFlags};
 use crate::sys::mount::{self, MountAttr, attr, propagation};
 use crate::sys::procfs::Procfs;
-use crate::sys::{namespace, process};
-
-/// This process in a mount namespace of its own, which CRIU is born in, and which ends with CRIU. The directories of the
-/// images are opened there, since CRIU mounts in them.
-pub(super) struct Aside {
-    namespace: OwnedFd,
-    directory: OwnedFd,
-    gone_back: bool,
-}
-
-impl Aside {
-    pub(super) fn step() -> Result<Aside> {
-        let aside = Aside {
-            namespace: fs::open("/proc/self/ns/mnt", OFlags::RDONLY)?,
-            directory: fs::open(".", OFlags::PATH | OFlags::DIRECTORY)?,
-            gone_back: false,
-        };
-        namespace::unshare(kind::MOUNT)?;
-        mount::mount_setattr_path(c"/", true, &SLAVE)?;
-        Ok(aside)
-    }
-
-    pub(super) fn back(mut self) -> Result<()> {
-        self.gone_back = true;
-        self.go_back()
-    }
-
-    fn go_back(&self) -> Result<()> {
-        namespace::setns(&self.namespace, kind::MOUNT)?;
-        process::fchdir(&self.directory)
-    }
-}
-
-/// After a failure, too, for there are things to be undone on the host.
-impl Drop for Aside {
-    fn drop(&mut self) {
-        if let (false, Err(error)) = (self.gone_back, self.go_back()) {
-            crate::log::warn(format_args!("{error}"));
-        }
-    }
-}
 
 const SLAVE: MountAttr = MountAttr {
     set: 0,
