@@ -19,6 +19,7 @@ use crate::setup::mounts::CgroupView;
 use crate::setup::namespaces::{self, Stage, kind};
 use crate::setup::net_devices::Moved;
 use crate::setup::rootfs::Rootfs;
+use crate::setup::sysctl::Part;
 use crate::sys::{ids, namespace, netlink, prctl, process, signal};
 use crate::view;
 
@@ -199,10 +200,13 @@ pub(super) fn enter_namespaces(
     }
     plan.hostname.apply()?;
     // In the container's namespaces, but through the host's procfs: nothing of the container can be in its place.
-    plan.sysctl.apply(
-        procfs,
-        plan.mapped && plan.namespaces.is_joined(kind::NETWORK),
-    )
+    let part = match plan.mapped && plan.namespaces.is_joined(kind::NETWORK) {
+        true => Part::ButNetwork,
+        false => Part::All,
+    };
+    // What an engine has said of all groups, it has said of the host's.
+    let has = |gid: &u32| !plan.mapped || plan.mappings.host_gid(*gid).is_some();
+    plan.sysctl.apply(procfs, part, |gid| Some(gid).filter(has))
 }
 
 /// What each boot finds made, up to readiness.

@@ -16,6 +16,7 @@ use crate::setup::mounts::Opened;
 use crate::setup::namespaces::kind;
 use crate::setup::overlay::Layers;
 use crate::setup::rootfs::Rootfs;
+use crate::setup::sysctl::Part;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, MountAttr, attr};
 use crate::sys::procfs::Procfs;
@@ -101,7 +102,7 @@ fn of_network(plan: &Plan, procfs: &Procfs, workshop: &Rootfs, network: &OwnedFd
     namespace::setns(network, kind::NETWORK).context(|| "going into the network namespace")?;
     let done = plan
         .sysctl
-        .apply_to_network(procfs, |gid| plan.mappings.host_gid(gid))
+        .apply(procfs, Part::Network, |gid| plan.mappings.host_gid(gid))
         .and_then(|()| sysfs(plan, workshop));
     // Whatever has failed: the rest of this process's work is in its own.
     namespace::setns(own, kind::NETWORK).context(|| "coming back to the network namespace")?;

@@ -66,63 +66,66 @@ impl Sysctl {
         })
     }
 
-    /// Writes them, from within the container's namespaces; `but_network`: those of the network have been written.
-    pub(crate) fn apply(&self, procfs: &Procfs, but_network: bool) -> Result<()> {
-        let all = self.0.iter();
-        let mut wanted = all.filter(|(path, _)| !(but_network && is_of_network(path)));
-        wanted.try_for_each(|(path, value)| write(procfs, path, value))
-    }
-
-    /// Writes those of the network, in the container's network namespace with the host's rights and ids; `host_gid` is the
-    /// host's for one of the container's group ids.
-    pub(crate) fn apply_to_network(
+    /// Writes some of them, from within the container's namespaces. `gid` is the writer's for one of the container's group
+    /// ids, if it has that.
+    pub(crate) fn apply(
         &self,
         procfs: &Procfs,
-        host_gid: impl Fn(u32) -> Option<u32>,
+        part: Part,
+        gid: impl Fn(u32) -> Option<u32>,
     ) -> Result<()> {
-        let wanted = self.0.iter().filter(|(path, _)| is_of_network(path));
+        let wanted = self.0.iter().filter(|(path, _)| match part {
+            Part::All => true,
+            Part::Network => is_of_network(path),
+            Part::ButNetwork => !is_of_network(path),
+        });
         for (path, value) in wanted {
             let translated = match path.as_str() {
-                PING => ping_groups(value, &host_gid),
+                PING => ping_groups(value, &gid),
                 _ => None,
             };
-            write(procfs, path, translated.as_ref().unwrap_or(value))?;
+            procfs
+                .write_sys(path, translated.as_ref().unwrap_or(value))
+                .context(|| format!("setting sysctl {}", swap_separators(path)))?;
         }
         Ok(())
     }
+}
+
+/// Which of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    Network,
+    ButNetwork,
 }
 
 fn is_of_network(path: &str) -> bool {
     path.starts_with("net/")
 }
 
-fn write(procfs: &Procfs, path: &str, value: &str) -> Result<()> {
-    procfs
-        .write_sys(path, value)
-        .context(|| format!("setting sysctl {}", swap_separators(path)))
-}
-
 /// Its value is two group ids, as the writer's user namespace has them.
 const PING: &str = "net/ipv4/ping_group_range";
 
-/// The range in the host's ids; its end may lie beyond what the container has. `None`: it is none, or means nobody.
-fn ping_groups(value: &str, host_gid: impl Fn(u32) -> Option<u32>) -> Option<String> {
+/// The range in the writer's ids; its end may lie beyond what the container has (Docker's does). `None`: it is none, or means
+/// nobody.
+fn ping_groups(value: &str, gid: impl Fn(u32) -> Option<u32>) -> Option<String> {
     let mut groups = value.split_ascii_whitespace().map(str::parse::<u32>);
     let (first, last) = (groups.next()?.ok()?, groups.next()?.ok()?);
     if last < first {
         return None;
     }
-    let on_host = host_gid(first)?;
-    // The last of the container's: the maps of a lease are one range.
+    let begin = gid(first)?;
+    // The last that there is, which is looked for as in one range.
     let (mut inside, mut outside) = (0, last - first);
     while inside < outside {
         let middle = outside - (outside - inside) / 2;
-        match host_gid(first + middle) {
+        match gid(first + middle) {
             Some(_) => inside = middle,
             None => outside = middle - 1,
         }
     }
-    Some(format!("{on_host} {}", on_host + inside))
+    Some(format!("{begin} {}", begin + inside))
 }
 
 /// As sysctl(8) has it: the first of `.` and `/` in a key is what separates its parts, the other stands for the first
