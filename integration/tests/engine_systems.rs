@@ -661,15 +661,25 @@ fn busybox_init_in_containerd() {
     });
 }
 
-/// As a server: the same container goes on after a reboot from inside, and ends when it is powered off.
+/// As a server, with nothing but the annotation: the same container goes on after a reboot from inside, and ends when it is
+/// powered off.
 fn systemd_as_a_server(place: Place) {
-    let flags = [
-        "--annotation=io.vzrun.system=true",
-        "--cap-add=SYS_BOOT",
-        "--restart=on-failure",
-    ];
-    let system = System::systemd(place, &flags);
+    let mut flags = vec!["--annotation=io.vzrun.system=true", "--restart=on-failure"];
+    match place {
+        // Podman's own user namespace is all that there is.
+        Rootless => flags.extend(["--systemd=always", "--cap-add=SYS_BOOT"]),
+        Podman => flags.push("--systemd=false"),
+        _ => {}
+    }
+    let system = System::boot(place, "systemd", &flags, &["/sbin/init"]);
     system.wait_running();
+    let uuid = system.printed(&["cat", "/run/host/container-uuid", "/etc/machine-id"]);
+    if place != Rootless {
+        let map = system.printed(&["cat", "/proc/self/uid_map"]);
+        assert!(map.ends_with(" 65536") && !map.contains(" 0 "), "{map}");
+        let uuid: Vec<&str> = uuid.lines().collect();
+        assert_eq!((uuid[0], uuid[0]), (uuid[1], &system.id[..32]));
+    }
     let format = "--format={{.State.Pid}} {{.State.StartedAt}}";
     let inspect = || system.call(&["inspect", format], &[]).run().ok().stdout;
     let begun = inspect();

@@ -253,7 +253,7 @@ pub(super) fn survey(
     let mut ids = None;
     if system {
         ids = ids::prepare(&mut config.spec, &host)?;
-        system::complete(&mut config.spec, host.has_time_namespaces())?;
+        system::complete(&mut config.spec, &options.id, host.has_time_namespaces())?;
     }
     let plan_options = options.for_plan(&bundle, system, ids.is_some());
     let mut plan = Plan::new(&config.spec, &plan_options, &host)?;

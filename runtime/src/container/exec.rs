@@ -20,6 +20,7 @@ use crate::setup::listen_fds::PassedFds;
 use crate::setup::memory_policy::MemoryPolicy;
 use crate::setup::namespaces::kind;
 use crate::setup::personality::Personality;
+use crate::setup::system;
 use crate::setup::user::Mappings;
 use crate::setup::{pidfd_socket, user_database};
 use crate::spec;
@@ -95,8 +96,12 @@ impl Container {
             _ => {}
         }
         let host = Host::look(None)?;
-        let spec = self.record.spec()?;
-        let process = process_of(&spec, options)?;
+        let mut spec = self.record.spec()?;
+        let mut process = process_of(&spec, options)?;
+        let user_namespace = self.record.namespaces & kind::USER != 0;
+        if self.record.system {
+            system::complete_process(&mut spec, &mut process, user_namespace)?;
+        }
         let linux = spec.linux().as_ref();
         let maps = |new_user: bool| {
             linux.filter(|_| new_user).map(|linux| Mappings {
@@ -105,7 +110,6 @@ impl Container {
             })
         };
         let own_maps = linux.is_some_and(|linux| linux.uid_mappings().is_some());
-        let user_namespace = self.record.namespaces & kind::USER != 0;
         let mappings = maps(user_namespace && own_maps);
         let mut plan = ProcessPlan::plan(&process, mappings, host.rootless, &spec)?;
         for name in &options.caps {

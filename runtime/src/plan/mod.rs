@@ -25,6 +25,7 @@ use crate::setup::personality::Personality;
 use crate::setup::protected_paths::ProtectedPaths;
 use crate::setup::rootfs::RootfsPlan;
 use crate::setup::sysctl::{NamespaceView, Sysctl};
+use crate::setup::system::interface::RunHost;
 use crate::setup::time_offsets;
 use crate::setup::user::Mappings;
 use crate::spec;
@@ -75,6 +76,8 @@ pub(crate) struct Plan {
     pub(crate) seccomp: Option<Filter>,
     /// Its init lives below a keeper.
     pub(crate) system: bool,
+    /// What its init is told in files.
+    pub(crate) run_host: Option<RunHost>,
     /// See [`Options::mapped`].
     pub(crate) mapped: bool,
 }
@@ -144,6 +147,7 @@ impl Plan {
             mappings,
             time_offsets,
             system: options.system,
+            run_host: RunHost::plan(process).filter(|_| options.system),
             mapped: options.mapped,
         };
         plan.check_system(options.no_pivot)?;

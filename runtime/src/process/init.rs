@@ -243,6 +243,9 @@ fn set_up(
     if let Some(devices) = &plan.devices {
         devices.apply(&rootfs).context(|| "filling /dev")?;
     }
+    if let Some(files) = &plan.run_host {
+        files.apply(&rootfs).context(|| "filling /run/host")?;
+    }
     // The hooks see the mounts, and may still change the root: it is made read-only after them.
     // The answer also says that this cgroup has all its limits, for the createContainer hooks are in it.
     if (birth.has_hooks() || plan.mounts.may_open_devices()) && !boot.is_again() {

@@ -2,6 +2,8 @@
 //! stands between the host and its init, which therefore can end and begin anew.
 
 pub(crate) mod ids;
+pub(crate) mod interface;
+mod rights;
 
 use std::path::Path;
 
@@ -38,12 +40,37 @@ fn runs_an_init(spec: &spec::Spec) -> bool {
     name.is_some_and(|name| INITS.iter().any(|init| name == *init))
 }
 
-/// What a distribution finds on a machine of its own: its cgroups, its clocks, the power switch, and the word that it is in a
+/// What a distribution finds on a machine of its own: its cgroups, its clocks, the power switch, root's rights, and the word that it is in a
 /// container.
 ///
 /// # Errors
 /// A config that cannot be one of a system container.
-pub(crate) fn complete(spec: &mut spec::Spec, time_namespaces: bool) -> Result<()> {
+pub(crate) fn complete(spec: &mut spec::Spec, id: &str, time_namespaces: bool) -> Result<()> {
+    namespaces(spec, time_namespaces)?;
+    interface::complete(spec, id)?;
+    if has_own_users(spec) {
+        rights::complete(spec)?;
+    }
+    let own_users = has_own_users(spec);
+    if let Some(process) = spec.process_mut().as_mut().filter(|_| own_users) {
+        rights::of_root(process);
+    }
+    open_up(spec, own_users)
+}
+
+/// The same for one more process of it, whose config this is.
+pub(crate) fn complete_process(
+    spec: &mut spec::Spec,
+    process: &mut spec::Process,
+    own_users: bool,
+) -> Result<()> {
+    if own_users {
+        rights::of_root(process);
+    }
+    open_up(spec, own_users)
+}
+
+fn namespaces(spec: &mut spec::Spec, time_namespaces: bool) -> Result<()> {
     use spec::LinuxNamespaceType as Type;
     let linux = spec.linux_mut().get_or_insert_default();
     let namespaces = linux.namespaces_mut().get_or_insert_default();
@@ -81,53 +108,27 @@ pub(crate) fn complete(spec: &mut spec::Spec, time_namespaces: bool) -> Result<(
         entry.set_typ(Type::Time);
         namespaces.push(entry);
     }
-    let own_user = namespaces.iter().any(|entry| entry.typ() == Type::User);
-    if let Some(profile) = linux.seccomp_mut() {
-        allow_reboot(profile)?;
-    }
-    if let Some(process) = spec.process_mut() {
-        let env = process.env_mut().get_or_insert_default();
-        if !env
-            .iter()
-            .any(|variable| variable.starts_with("container="))
-        {
-            env.push("container=vzrun".to_owned());
-        }
-        if own_user && let Some(mut sets) = process.capabilities().clone() {
-            // Over its own pid namespace alone. Without a user namespace the same capability is one over the host's kernel
-            // (kexec_load(2)), and is left to the config.
-            let with = |set: &Option<spec::Capabilities>| {
-                let mut set = set.clone().unwrap_or_default();
-                set.insert(spec::Capability::SysBoot);
-                Some(set)
-            };
-            let bounding = with(sets.bounding());
-            let effective = with(sets.effective());
-            let permitted = with(sets.permitted());
-            sets.set_bounding(bounding);
-            sets.set_effective(effective);
-            sets.set_permitted(permitted);
-            process.set_capabilities(Some(sets));
-        }
-    }
     Ok(())
 }
 
-/// reboot(2) works on the caller's pid namespace, and needs a capability.
-fn allow_reboot(profile: &mut spec::LinuxSeccomp) -> Result<()> {
-    const NAME: &str = "reboot";
-    let mut rules = profile.syscalls().clone().unwrap_or_default();
-    for rule in rules.iter_mut() {
-        let names = rule.names().iter().filter(|name| *name != NAME).cloned();
-        let names = names.collect();
-        rule.set_names(names);
+/// New or joined: its root is not the host's.
+fn has_own_users(spec: &spec::Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+    let mut namespaces = namespaces.into_iter().flatten();
+    namespaces.any(|entry| entry.typ() == spec::LinuxNamespaceType::User)
+}
+
+/// The calls that its seccomp profile is not to refuse.
+fn open_up(spec: &mut spec::Spec, own_users: bool) -> Result<()> {
+    let linux = spec.linux_mut().as_mut();
+    let Some(profile) = linux.and_then(|linux| linux.seccomp_mut().as_mut()) else {
+        return Ok(());
+    };
+    // It works on the caller's pid namespace, and needs a capability.
+    let mut names = vec!["reboot"];
+    if own_users {
+        names.extend(rights::CALLS);
     }
-    rules.retain(|rule| !rule.names().is_empty());
-    let rule = spec::LinuxSyscallBuilder::default()
-        .names([NAME.to_owned()])
-        .action(spec::LinuxSeccompAction::ScmpActAllow)
-        .build();
-    rules.push(rule.map_err(|error| Error::config(format!("linux.seccomp: {error}")))?);
-    profile.set_syscalls(Some(rules));
-    Ok(())
+    rights::allow(profile, &names)
 }
