@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_there_stays() {
-        let json = r#"{"process":{"cwd":"/","env":["container=podman"]},
+        let json = r#"{"process":{"cwd":"/","user":{"uid":0,"gid":0},"env":["container=podman"]},
             "mounts":[{"destination":"/proc"},{"destination":"/run/x"},{"destination":"/tmp"},{"destination":"/sys"}]}"#;
         let mut spec: spec::Spec = serde_json::from_str(json).unwrap();
         let id = "0123456789ABCDEF0123456789abcdef0123";
