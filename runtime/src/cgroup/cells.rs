@@ -65,7 +65,7 @@ impl Cgroup {
         };
         let frozen = stop();
         // From here on it is one freezer that holds them all, as for any container.
-        let thawed = stopped.iter().map(Cgroup::thaw).collect();
+        let thawed = stopped.iter().map(Cgroup::thaw).fold(Ok(()), Result::and);
         frozen.and(thawed)
     }
 
