@@ -166,7 +166,8 @@ impl Plan {
         let others = self.namespaces.is_new(kind::USER)
             && !is_root(&self.mappings.uids)
             && !is_root(&self.mappings.gids);
-        self.system && (others || !self.protected_paths.are_in_proc_or_sys())
+        let paths = &self.protected_paths;
+        self.system && paths.has_procfs() && (others || !paths.are_in_proc_or_sys())
     }
 
     /// What the keeper of a system container cannot do at each boot.

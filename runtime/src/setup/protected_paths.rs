@@ -36,6 +36,11 @@ impl ProtectedPaths {
         }
     }
 
+    /// The config mounts a procfs at /proc.
+    pub(crate) fn has_procfs(&self) -> bool {
+        self.of_procfs
+    }
+
     /// Whether something of the kernel's own file systems is covered.
     pub(crate) fn are_in_proc_or_sys(&self) -> bool {
         let mut all = self.masked.iter().chain(&self.readonly);
