@@ -101,6 +101,66 @@ fn the_end_of_init_is_the_containers() {
 }
 
 #[test]
+fn what_its_owner_is_told() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = system(BOOT);
+    let c = booted(&bundle);
+    let told = || c.state()["system"].clone();
+    let first = told();
+    assert_eq!(
+        (&first["init"], &first["reboots"]),
+        (&json!("busybox"), &json!(0))
+    );
+    assert_eq!(first["ids"]["size"], 65_536);
+    for reboot in 1..=2 {
+        c.exec_with(&MAY_BOOT, &REBOOT);
+        boots(&bundle, reboot + 1);
+    }
+    let now = told();
+    assert_eq!((&now["reboots"], &now["ids"]), (&json!(2), &first["ids"]));
+    assert!(now["uptime"].as_u64().unwrap() < 60, "{now}");
+    // Another container beside it is told of as ever.
+    let plain = Bundle::new();
+    plain.args(&["/bin/sleep", "1000"]);
+    let name = format!("{}-plain", bundle.id());
+    let call = bundle.call([
+        "run",
+        "--detach",
+        "--bundle",
+        plain.dir().to_str().unwrap(),
+        &name,
+    ]);
+    call.run().ok();
+    let list = |flags: &[&str]| bundle.call([&["list"], flags].concat()).run().ok().stdout;
+    let all = list(&[]);
+    assert_eq!(all.lines().count(), 3, "{all}");
+    assert!(
+        all.starts_with("ID ") && all.lines().next().unwrap().ends_with("OWNER"),
+        "{all}"
+    );
+    let json: integration::Value = list(&["--format", "json"]).parse().unwrap();
+    let keys = |one: usize| json[one].as_object().unwrap().contains_key("system");
+    assert_eq!((keys(0), keys(1)), (true, false), "{json}");
+    let systems = list(&["--systems"]);
+    let words: Vec<&str> = systems.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(
+        (words[0], words[3], words[5]),
+        (bundle.id(), "busybox", "2"),
+        "{systems}"
+    );
+    assert_eq!(systems.lines().count(), 2, "{systems}");
+    assert_eq!(list(&["--systems", "-q"]), format!("{}\n", bundle.id()));
+    bundle.call(["delete", "--force", &name]).run().ok();
+    c.kill("KILL").ok();
+    c.wait_stopped();
+    let stopped = told();
+    assert_eq!(
+        (stopped.get("init"), &stopped["reboots"]),
+        (None, &json!(2))
+    );
+}
+
+#[test]
 fn a_created_one_waits_for_start() {
     differs!(Runc | Crun, "no system containers");
     let bundle = system(BOOT);
@@ -152,7 +212,7 @@ fn the_keeper_cannot_be_looked_into() {
         &fs::metadata(format!("/proc/{}/mem", c.pid())).unwrap(),
     );
     assert_eq!(uid, 0);
-    // One for the kernel's private procfs, the cgroup, the mounts, the signals, the view, init and its start, and 0 to 2.
+    // One for the kernel's private procfs, the cgroup, the mounts, the signals, the view, init and its start, the reboots, and 0 to 2.
     let fds = fs::read_dir(format!("/proc/{}/fd", c.pid()))
         .unwrap()
         .count();

@@ -38,8 +38,9 @@ mod view;
 pub use checkpoint::{CriuOptions, ManageCgroups, NetworkLock};
 pub use container::{
     CgroupDriver, CheckpointOptions, Container, CreateOptions, Event, Events, ExecOptions,
-    Features, RestoreOptions, Root, RunOptions, SPEC_VERSION, State, Status, UpdateOptions,
-    checkpoint, create, default_spec, delete, features, list, parse_signal, restore, run,
+    Features, IdRange, RestoreOptions, Root, RunOptions, SPEC_VERSION, State, Status, SystemState,
+    UpdateOptions, checkpoint, create, default_spec, delete, features, list, parse_signal, restore,
+    run,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use seccomp::{Machine, SeccompProfile};

@@ -8,7 +8,7 @@ use super::made::{Made, record_of};
 use super::record::{Driver, Record};
 use super::start::FIFO;
 use super::status::Lock;
-use super::{CgroupDriver, Root, delete, ids, pid_file};
+use super::{CgroupDriver, Root, delete, ids, pid_file, system_state};
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::Systemd;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -160,6 +160,10 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         state: &state,
         fifo,
         passed_fds: &passed_fds,
+        reboots: match plan.system {
+            true => Some(system_state::reboots(&directory)?),
+            false => None,
+        },
         console_socket,
         publish: by_itself.then_some(&publish),
     };

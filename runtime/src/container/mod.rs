@@ -27,6 +27,7 @@ mod root;
 mod signal_names;
 mod start;
 mod status;
+mod system_state;
 mod update;
 
 pub use checkpoint::{CheckpointOptions, checkpoint};
@@ -41,6 +42,7 @@ pub use restore::{RestoreOptions, restore};
 pub use root::Root;
 pub use signal_names::parse_signal;
 pub use status::{State, Status};
+pub use system_state::{IdRange, SystemState};
 pub use update::UpdateOptions;
 
 use std::os::fd::OwnedFd;

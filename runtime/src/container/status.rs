@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use serde::Serialize;
 
 use super::owner::Owners;
-use super::{Container, is_dead};
+use super::{Container, SystemState, is_dead};
 use crate::error::{Context, Result};
 use crate::process::INIT_NAME;
 use crate::sys::fs;
@@ -63,6 +63,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// The name of the user who created it.
     pub owner: String,
+    /// What is to be said of a system container; `None`: it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<SystemState>,
 }
 
 impl Container {
@@ -128,6 +131,7 @@ impl Container {
                     .context(|| "looking for the container's owner")?
                     .st_uid,
             ),
+            system: self.system_state(status)?,
         })
     }
 }

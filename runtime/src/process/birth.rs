@@ -36,6 +36,8 @@ pub(crate) struct Birth<'a> {
     /// The exec.fifo (O_PATH); `None`: the program runs as soon as the child is let go.
     pub(crate) fifo: Option<OwnedFd>,
     pub(crate) passed_fds: &'a PassedFds,
+    /// Where the keeper of a system container notes each reboot, with a byte.
+    pub(crate) reboots: Option<OwnedFd>,
     /// A connected console socket; `None`: the master is kept for the caller.
     pub(crate) console_socket: Option<OwnedFd>,
     /// Puts the container's record into place, in the child; `None`: the caller does that, and the program waits for it.

@@ -134,6 +134,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
             self.cgroup.as_ref().map(Cgroup::as_fd),
             self.template.slave(),
             view.as_ref().and_then(view::Server::device),
+            self.birth.reboots.as_ref().map(AsFd::as_fd),
         ];
         let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().collect();
         // The socket goes, too: its end tells vzrun that the program runs. What is closed here has no owner that would close it again: this process ends by _exit(2).
@@ -157,6 +158,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
     fn boot_again(&self) -> Result<Exit> {
         if let Some(cgroup) = &self.cgroup {
             cgroup.clear_cells()?;
+        }
+        if let Some(reboots) = &self.birth.reboots {
+            fs::write_once(reboots, b".")?;
         }
         self.template.enter()?;
         let (ours, theirs) = channel::pair()?;

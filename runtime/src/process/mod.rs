@@ -22,3 +22,4 @@ mod stage;
 mod template;
 
 pub(crate) use init::NAME as INIT_NAME;
+pub(crate) use power::kind_of_init;

@@ -22,6 +22,15 @@ enum Kind {
 }
 
 impl Kind {
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Kind::Systemd => Some("systemd"),
+            Kind::Busybox => Some("busybox"),
+            Kind::Sysvinit => Some("sysvinit"),
+            Kind::Other => None,
+        }
+    }
+
     /// By what the program is after all links (/proc/1/exe of the container).
     fn of(program: &Path) -> Kind {
         let name = program.file_name().and_then(|name| name.to_str());
@@ -32,6 +41,12 @@ impl Kind {
             _ => Kind::Other,
         }
     }
+}
+
+/// The kind of an init by the path of its program, or the program's name.
+pub(crate) fn kind_of_init(program: &str) -> &str {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    Kind::of(Path::new(program)).name().unwrap_or(name)
 }
 
 /// Passes a signal on to init. TERM asks for an orderly shutdown in the words of this init; INT is Ctrl-Alt-Del for each of
@@ -90,5 +105,7 @@ mod tests {
         ] {
             assert_eq!(Kind::of(Path::new(program)), kind, "{program}");
         }
+        assert_eq!(kind_of_init("/usr/sbin/init"), "sysvinit");
+        assert_eq!(kind_of_init("/usr/bin/runit"), "runit");
     }
 }

@@ -98,6 +98,16 @@ impl<const N: usize> Table<N> {
     }
 }
 
+/// A length of time in whole seconds, as people read it: `3d04h`, `2h05m`, `7m09s`.
+pub(crate) fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours) {
+        (0, 0) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _) => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +127,18 @@ mod tests {
             "ID          PID         STATUS      BUNDLE      CREATED                          OWNER\n\
              one         141         running     /tmp/b      2026-11-22T15:07:14.178736623Z   root\n"
         );
+    }
+
+    #[test]
+    fn lengths_of_time() {
+        for (seconds, text) in [
+            (0, "0m00s"),
+            (429, "7m09s"),
+            (7500, "2h05m"),
+            (273_600, "3d04h"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ struct ListFlags {
     /// table or json
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     format: String,
+    /// only system containers: their init, uptime, reboots and ids
+    #[arg(long)]
+    systems: bool,
     /// print only the ids
     #[arg(long, short)]
     quiet: bool,
@@ -30,13 +33,14 @@ struct ListFlags {
 
 fn list(globals: &Globals, flags: &ListFlags) -> Result<u8> {
     let root = globals.root()?;
-    let containers = vzrun::list(&root)?;
+    let containers = vzrun::list(&root)?.filter(|one| !flags.systems || one.system.is_some());
     if flags.quiet {
         let lines: String = containers.map(|one| one.id + "\n").collect();
         output::print(&lines)?;
         return Ok(0);
     }
     match flags.format.as_str() {
+        "table" if flags.systems => output::print(&systems(containers).text())?,
         "table" => output::print(&table(containers).text())?,
         "json" => {
             let states: Vec<State> = containers.collect();
@@ -61,6 +65,26 @@ fn table(containers: impl Iterator<Item = State>) -> Table<6> {
             &one.bundle,
             &one.created,
             &one.owner,
+        ]);
+    }
+    table
+}
+
+fn systems(containers: impl Iterator<Item = State>) -> Table<7> {
+    let titles = ["ID", "PID", "STATUS", "INIT", "UPTIME", "REBOOTS", "IDS"];
+    let mut table = Table::new(titles);
+    for one in containers {
+        let Some(system) = &one.system else { continue };
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let ids = system.ids.map(|ids| format!("{}+{}", ids.first, ids.size));
+        table.add([
+            &one.id,
+            &one.pid,
+            &one.status,
+            &or_dash(system.init.clone()),
+            &or_dash(system.uptime.map(output::duration)),
+            &system.reboots,
+            &or_dash(ids),
         ]);
     }
     table
