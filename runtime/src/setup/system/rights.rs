@@ -150,10 +150,7 @@ fn device(linux: &mut spec::Linux, path: &str, major: i64, minor: i64) -> Result
         .build();
     let resources = linux.resources_mut().get_or_insert_default();
     let rules = resources.devices_mut().get_or_insert_default();
-    // Without rules, all is allowed.
-    if !rules.is_empty() {
-        rules.push(rule.map_err(wrong)?);
-    }
+    rules.push(rule.map_err(wrong)?);
     Ok(())
 }
 
