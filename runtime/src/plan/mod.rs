@@ -206,12 +206,20 @@ impl Plan {
 /// The filter of a container's processes.
 pub(crate) fn plan_seccomp(spec: &spec::Spec) -> Result<Option<Filter>> {
     let linux = spec.linux().as_ref();
-    let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) else {
-        return Ok(None);
-    };
     let annotations = spec.annotations().as_ref();
-    seccomp::check_names(profile, annotations)?;
-    Filter::plan(profile)?.with_receiver(annotations).map(Some)
+    let guarded = seccomp::is_migratable(annotations)?;
+    let filter = match linux.and_then(|linux| linux.seccomp().as_ref()) {
+        None if guarded => Filter::open()?,
+        None => return Ok(None),
+        Some(profile) => {
+            seccomp::check_names(profile, annotations)?;
+            Filter::plan(profile)?.with_receiver(annotations)?
+        }
+    };
+    Ok(Some(match guarded {
+        true => filter.guarded(),
+        false => filter,
+    }))
 }
 
 /// Maps belong to a user namespace, and a new user namespace needs maps.

@@ -26,6 +26,19 @@ impl Arch {
     #[cfg(target_arch = "aarch64")]
     pub(super) const NATIVE: Arch = Arch::Aarch64;
 
+    /// All whose programs run here, the native one first.
+    pub(super) fn all_here() -> Vec<Arch> {
+        let all = [
+            Arch::X86_64,
+            Arch::Aarch64,
+            Arch::I386,
+            Arch::X32,
+            Arch::Arm,
+        ];
+        let here = all.into_iter().filter(|arch| arch.runs_on(Arch::NATIVE));
+        here.collect()
+    }
+
     /// `seccomp_data.arch`: AUDIT_ARCH_* of linux/audit.h.
     pub(super) fn audit(self) -> u32 {
         match self {

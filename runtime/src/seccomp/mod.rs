@@ -18,6 +18,7 @@
 mod arch;
 mod assembler;
 mod conditions;
+mod guard;
 mod interpreter;
 mod listener;
 pub(crate) mod names;
@@ -28,6 +29,7 @@ mod syscalls;
 mod tests;
 mod verdicts;
 
+pub(crate) use guard::is_wanted as is_migratable;
 pub use profile::{Machine, SeccompProfile};
 
 use std::path::PathBuf;
@@ -60,6 +62,8 @@ pub(crate) struct Filter {
     default: Action,
     /// A call above all that the profile names gets ENOSYS.
     refuses_new: bool,
+    /// What cannot be saved is refused, whatever the rules say.
+    guarded: bool,
     /// The native one first.
     arches: Vec<Arch>,
     /// Every call that the profile names, also those whose rules say nothing new.
@@ -114,6 +118,7 @@ impl Filter {
             listener_metadata: profile.listener_metadata().clone(),
             default,
             refuses_new: !lets_pass(profile.default_action()),
+            guarded: false,
             arches: arch::plan(profile.architectures().as_ref(), native)?,
             named: Vec::with_capacity(count),
             rules: Vec::with_capacity(count),
@@ -147,6 +152,21 @@ impl Filter {
             }
         }
         Ok(filter)
+    }
+
+    /// One that lets all pass, for a container without a profile that is to be guarded.
+    pub(crate) fn open() -> Result<Filter> {
+        let mut filter = Filter::plan(&profile::open())?;
+        filter.arches = Arch::all_here();
+        Ok(filter)
+    }
+
+    /// The same, and nothing passes that CRIU cannot save.
+    pub(crate) fn guarded(self) -> Filter {
+        Filter {
+            guarded: true,
+            ..self
+        }
     }
 
     fn add(&mut self, call: Syscall, action: Action, conditions: &[Condition]) {

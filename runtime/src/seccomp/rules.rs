@@ -13,11 +13,14 @@ pub(super) const ENOSYS: Action = 0x0005_0000 | 38;
 /// SECCOMP_RET_USER_NOTIF.
 pub(super) const NOTIFY: Action = 0x7fc0_0000;
 
-const EPERM: u32 = 1;
+/// The same with EPERM.
+pub(super) const EPERM: Action = 0x0005_0000 | PERM;
+
+const PERM: u32 = 1;
 
 /// An action with its errno, which is EPERM when none is given; only 16 bits of it have room.
 pub(super) fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Action {
-    let data = errno.unwrap_or(EPERM) & 0xffff;
+    let data = errno.unwrap_or(PERM) & 0xffff;
     match action {
         LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => KILL_THREAD,
         LinuxSeccompAction::ScmpActKillProcess => 0x8000_0000,

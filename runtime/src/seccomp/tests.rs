@@ -205,3 +205,76 @@ fn calls_that_are_always_allowed_read_no_argument() {
     // All but clone, personality and socket.
     assert!(cached > 600, "{cached}");
 }
+
+fn guarded(filter: Filter, calls: &[(u32, u32, &[u64])]) -> Vec<u32> {
+    let program = filter.guarded().compile().unwrap();
+    check(&program.instructions);
+    let answer = |&(arch, number, given): &(u32, u32, &[u64])| {
+        let mut args = [0; 6];
+        args[..given.len()].copy_from_slice(given);
+        run(&program.instructions, &Call { number, arch, args }).0
+    };
+    calls.iter().map(answer).collect()
+}
+
+/// CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWTIME.
+const NEWNS: u64 = 0x2_0000;
+const NEWUTS: u64 = 0x400_0000;
+const NEWTIME: u64 = 0x80;
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_guard_without_a_profile() {
+    let cases: &[(u32, u32, &[u64], u32)] = &[
+        (X86_64, 0, &[], ALLOW),
+        (X86_64, 272, &[NEWNS], ALLOW),
+        (X86_64, 272, &[NEWNS | NEWUTS], EPERM),
+        (X86_64, 272, &[NEWTIME], EPERM),
+        (X86_64, 272, &[1 << 40], ALLOW),
+        (X86_64, 271, &[NEWUTS], ALLOW),
+        (X86_64, 273, &[NEWUTS], ALLOW),
+        (X86_64, 56, &[17], ALLOW),
+        // A signal number, not a namespace.
+        (X86_64, 56, &[NEWTIME], ALLOW),
+        (X86_64, 56, &[NEWUTS | 17], EPERM),
+        (X86_64, 435, &[], rules::ENOSYS),
+        (X86_64, 434, &[], ALLOW),
+        (X86_64, 436, &[], ALLOW),
+        (X86_64, 425, &[], rules::ENOSYS),
+        (X86_64, 323, &[], rules::ENOSYS),
+        (X86_64, 1 << 30 | 272, &[NEWUTS], EPERM),
+        (I386, 310, &[NEWUTS], EPERM),
+        (I386, 310, &[NEWNS], ALLOW),
+        (I386, 120, &[NEWUTS], EPERM),
+        (I386, 435, &[], rules::ENOSYS),
+        (X86_64, 100_000, &[], ALLOW),
+    ];
+    let calls: Vec<_> = cases.iter().map(|it| (it.0, it.1, it.2)).collect();
+    let expected: Vec<_> = cases.iter().map(|it| it.3).collect();
+    assert_eq!(guarded(Filter::open().unwrap(), &calls), expected);
+}
+
+#[test]
+fn a_guard_takes_away_and_never_gives() {
+    let json = r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 5, "syscalls": [
+        {"names": ["unshare", "clone3", "setns"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["clone"], "action": "SCMP_ACT_ALLOW",
+         "args": [{"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
+        {"names": ["io_uring_setup"], "action": "SCMP_ACT_KILL"}]}"#;
+    let cases: &[(u32, u32, &[u64], u32)] = &[
+        (X86_64, 272, &[NEWUTS], EPERM),
+        (X86_64, 272, &[NEWNS], ALLOW),
+        (X86_64, 308, &[NEWUTS], ALLOW),
+        (X86_64, 435, &[], rules::ENOSYS),
+        // As the profile has it.
+        (X86_64, 425, &[], rules::KILL_THREAD),
+        (X86_64, 426, &[], 0x0005_0005),
+        (X86_64, 56, &[17], ALLOW),
+        (X86_64, 56, &[NEWNS], 0x0005_0005),
+        (X86_64, 56, &[NEWUTS], EPERM),
+    ];
+    let calls: Vec<_> = cases.iter().map(|it| (it.0, it.1, it.2)).collect();
+    let expected: Vec<_> = cases.iter().map(|it| it.3).collect();
+    let filter = Filter::plan_for(&profile(json), Arch::X86_64).unwrap();
+    assert_eq!(guarded(filter, &calls), expected);
+}

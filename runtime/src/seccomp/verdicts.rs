@@ -4,13 +4,14 @@ use super::Filter;
 use super::arch::Arch;
 use super::assembler::{ARCH, Assembler, Compare, NUMBER, Target};
 use super::conditions::{self, Case};
+use super::guard;
 use super::rules::{Action, Condition, ENOSYS, KILL_THREAD, Test};
 use crate::error::{Error, Result};
 use crate::sys::seccomp::SockFilter;
 
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Always(Action),
     /// The cases in the order in which they are tried, and whether arguments have 64 bits.
     Depends(Vec<Case>, bool),
@@ -115,6 +116,7 @@ fn ranges(filter: &Filter, arch: Arch) -> Result<Vec<Range>> {
     let mut ranges = Ranges::default();
     let beyond = ranges.calls(filter, arch)?;
     if arch != Arch::X86_64 {
+        ranges.guard(filter, arch);
         return Ok(ranges.list);
     }
     // The two uppermost bits make quarters, and the lower one of them makes a number one of x32.
@@ -131,6 +133,10 @@ fn ranges(filter: &Filter, arch: Arch) -> Result<Vec<Range>> {
         ranges.push(3 * QUARTER, Verdict::Always(KILL_THREAD));
         // -1, with which a tracer skips a call.
         ranges.push(u32::MAX, Verdict::Always(filter.default));
+    }
+    ranges.guard(filter, arch);
+    if filter.arches.contains(&Arch::X32) {
+        ranges.guard(filter, Arch::X32);
     }
     Ok(ranges.list)
 }
@@ -166,6 +172,40 @@ impl Ranges {
             single: from == u32::MAX,
             verdict,
         });
+    }
+
+    /// Guards the calls of an architecture that are to be guarded, all of which have ranges by now.
+    fn guard(&mut self, filter: &Filter, arch: Arch) {
+        let guards = guard::guards(arch).filter(|_| filter.guarded);
+        for (number, guard) in guards {
+            self.border(number + 1);
+            let at = self.border(number);
+            let Range {
+                single, verdict, ..
+            } = &mut self.list[at];
+            *single = true;
+            *verdict = guard.before(verdict, arch.is_64());
+        }
+    }
+
+    /// The place of the range that begins with this number, which is made where there is none. Numbers go upwards from one that
+    /// has a range.
+    fn border(&mut self, from: u32) -> usize {
+        let at = self.list.partition_point(|range| range.from < from);
+        if self.list.get(at).is_some_and(|range| range.from == from) || at == 0 {
+            return at;
+        }
+        let before = &mut self.list[at - 1];
+        let verdict = before.verdict.clone();
+        before.single = before.from + 1 == from;
+        let next = self.list.get(at).map(|range| range.from);
+        let range = Range {
+            from,
+            single: next == Some(from.wrapping_add(1)),
+            verdict,
+        };
+        self.list.insert(at, range);
+        at
     }
 
     /// The calls of an architecture. What its numbers above them get, is the result.
