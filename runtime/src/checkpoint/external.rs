@@ -50,6 +50,11 @@ impl Table {
         self.lines.iter().any(|line| line.id == id)
     }
 
+    /// The ids of all of them.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.lines.iter().map(|line| line.id)
+    }
+
     /// The mount that a path of the container is the root of, links followed.
     fn at(&self, path: &Path) -> Option<&Line> {
         let fd = fs::open_in_root(&self.root, path, OFlags::PATH).ok()?;

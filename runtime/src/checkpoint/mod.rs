@@ -2,7 +2,7 @@
 //!
 //! What CRIU is asked for is put together here: [`client`] speaks to it, [`rpc`] are the words, [`external`] finds what
 //! belongs to the host and not to the container (mounts, namespaces, standard streams), [`images`] holds the
-//! directories, [`reason`] finds in CRIU's log why it has failed.
+//! directories, [`reason`] finds in CRIU's log why it has failed, [`preflight`] what it would fail on.
 //!
 //! Images may come from anybody. What is read of them here is one list of names, and no path in it is ever opened.
 
@@ -11,13 +11,16 @@ pub(crate) mod client;
 pub mod doors;
 pub(crate) mod external;
 pub(crate) mod images;
+pub(crate) mod preflight;
 pub(crate) mod reason;
 pub(crate) mod rpc;
 pub(crate) mod streams;
 
 use std::path::PathBuf;
 
-use crate::error::{Error, ErrorKind, Result};
+pub use preflight::Obstacle;
+
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs;
 use rpc::Options;
 
@@ -163,6 +166,19 @@ fn config_file(annotation: Option<&str>) -> Option<String> {
             .find(|path| fs::stat(path).is_ok())
             .map(str::to_owned),
     }
+}
+
+/// What that file says.
+///
+/// # Errors
+/// The annotation names one that cannot be read.
+pub(crate) fn config_text(annotation: Option<&str>) -> Result<Option<String>> {
+    let Some(path) = config_file(annotation) else {
+        return Ok(None);
+    };
+    let file = fs::open(&path, fs::OFlags::RDONLY)?;
+    let text = fs::read_to_end(file, 1 << 20).context(|| format!("CRIU's configuration {path}"))?;
+    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
 }
 
 fn invalid(text: &str) -> Error {

@@ -145,6 +145,9 @@ pub(crate) struct Options {
     pub(crate) inherit_fd: Vec<InheritFd>,
     #[prost(enumeration = "CgroupsMode", optional, tag = "34")]
     pub(crate) manage_cgroups_mode: Option<i32>,
+    /// In bytes.
+    #[prost(uint32, optional, tag = "35")]
+    pub(crate) ghost_limit: Option<u32>,
     #[prost(string, repeated, tag = "37")]
     pub(crate) external: Vec<String>,
     /// CLONE_NEW* of namespaces whose content is somebody else's business.

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use super::external::{NULL, Table};
 use super::rpc::InheritFd;
 use crate::error::{Error, Result};
-use crate::sys::fs::{self, FileType};
+use crate::sys::fs::{self, FileType, Stat};
 use crate::sys::procfs::Procfs;
 
 /// What [`NULL`] is.
@@ -28,20 +28,13 @@ pub(crate) fn of(pid: i32, procfs: &Procfs) -> Result<(Vec<String>, Vec<String>)
         };
         let target = target.to_string_lossy().into_owned();
         let id = procfs.read(&format!("{pid}/fdinfo/{number}"))?;
-        let id = id.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-        let id: Option<u64> = id.and_then(|id| id.trim().parse().ok());
-        let outside = id.filter(|id| !table.has(*id));
+        let outside = mount_of(&id).filter(|id| !table.has(*id));
         let name = match outside {
             Some(id) if target.starts_with('/') => {
                 let stat = fs::stat(&link)?;
-                let device =
-                    (fs::file_type(&stat) == FileType::CharacterDevice).then(|| fs::rdev(&stat));
-                let name = match device {
-                    Some((major, _)) if is_terminal(major) => {
-                        format!("tty[{:x}:{:x}]", stat.st_rdev, stat.st_dev)
-                    }
-                    _ => format!("file[{id:x}:{:x}]", stat.st_ino),
-                };
+                let is_device = fs::file_type(&stat) == FileType::CharacterDevice;
+                let device = is_device.then(|| fs::rdev(&stat));
+                let name = outside_name(id, &stat);
                 external.push(name.clone());
                 match device {
                     Some(NULL_DEVICE) => name + NULL,
@@ -57,8 +50,24 @@ pub(crate) fn of(pid: i32, procfs: &Procfs) -> Result<(Vec<String>, Vec<String>)
     Ok((names, external))
 }
 
+/// The mount that a descriptor's file is on, by its proc_pid_fdinfo(5).
+pub(super) fn mount_of(info: &str) -> Option<u64> {
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    id.trim().parse().ok()
+}
+
+/// CRIU's name for a file on a mount that is not the container's.
+pub(super) fn outside_name(mount: u64, stat: &Stat) -> String {
+    match fs::file_type(stat) {
+        FileType::CharacterDevice if is_terminal(fs::rdev(stat).0) => {
+            format!("tty[{:x}:{:x}]", stat.st_rdev, stat.st_dev)
+        }
+        _ => format!("file[{mount:x}:{:x}]", stat.st_ino),
+    }
+}
+
 /// Majors of consoles, /dev/tty and pseudo-terminals.
-fn is_terminal(major: u32) -> bool {
+pub(super) fn is_terminal(major: u32) -> bool {
     matches!(major, 4 | 5 | 136..=143)
 }
 

@@ -13,8 +13,9 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::checkpoint::client::{Criu, Launch, Notified};
 use crate::checkpoint::images::Images;
 use crate::checkpoint::rpc::{Kind, Options, PageServer, Request};
-use crate::checkpoint::{CriuOptions, external, reason, streams};
+use crate::checkpoint::{CriuOptions, external, preflight, reason, streams};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::seccomp;
 use crate::setup::namespaces::kind;
 use crate::setup::notify_socket;
 use crate::sys::fs;
@@ -59,16 +60,8 @@ pub fn checkpoint(root: &Root, name: &str, options: &CheckpointOptions) -> Resul
         false => error.wrap(format!("state of container {name}")),
     })?;
     let container = Container::locked(directory, record)?;
-    if container.record.system {
-        return Err(Error::unsupported(
-            "a system container cannot be checkpointed yet (io.vzrun.system)",
-        ));
-    }
     let status = container.status_now()?;
-    if !matches!(status, Status::Running | Status::Paused) {
-        let text = format!("Container cannot be checkpointed in {status} state");
-        return Err(Error::new(ErrorKind::InvalidState, text));
-    }
+    container.check_savable(status)?;
     let init = container.init()?;
     container.dump(options, status)?;
     if options.leave_running || options.pre_dump {
@@ -82,6 +75,20 @@ pub fn checkpoint(root: &Root, name: &str, options: &CheckpointOptions) -> Resul
 }
 
 impl Container {
+    /// Whether there is something to save, and CRIU can be asked to.
+    pub(super) fn check_savable(&self, status: Status) -> Result<()> {
+        if self.record.system {
+            return Err(Error::unsupported(
+                "a system container cannot be checkpointed yet (io.vzrun.system)",
+            ));
+        }
+        if !matches!(status, Status::Running | Status::Paused) {
+            let text = format!("Container cannot be checkpointed in {status} state");
+            return Err(Error::new(ErrorKind::InvalidState, text));
+        }
+        Ok(())
+    }
+
     fn dump(&self, options: &CheckpointOptions, status: Status) -> Result<()> {
         let mut status_fd = options
             .status_fd
@@ -128,6 +135,7 @@ impl Container {
         let common = options
             .criu
             .request(images, LOG, annotation.map(String::as_str));
+        let migratable = seccomp::is_migratable(spec.annotations().as_ref())?;
         let tracks = options.pre_dump || options.parent_path.is_some();
         let freezer = match cgroup {
             Some(cgroup) => {
@@ -141,7 +149,7 @@ impl Container {
             root: Some(self.record.rootfs.to_string_lossy().into_owned()),
             leave_running: Some(options.leave_running),
             tcp_skip_in_flight: Some(options.tcp_skip_in_flight),
-            link_remap: Some(options.link_remap),
+            link_remap: Some(options.link_remap || migratable),
             parent_img: options
                 .parent_path
                 .as_ref()
@@ -157,6 +165,8 @@ impl Container {
             // cgroup2, which has no name, and none of the others that a hybrid host has: there the container is where its
             // creator was, and CRIU would save all that is below.
             cgroup_dump_controller: vec![String::new()],
+            file_locks: Some(options.criu.file_locks || migratable),
+            ghost_limit: Some(preflight::GHOST_LIMIT),
             freeze_cgroup: freezer.map(|path| path.to_string_lossy().into_owned()),
             external: external::namespaces_of(&spec, pid)?,
             ..common

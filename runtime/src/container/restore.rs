@@ -27,6 +27,7 @@ use crate::hooks::Point;
 use crate::plan::Plan;
 use crate::process::aside::Aside;
 use crate::process::foreground::Foreground;
+use crate::seccomp;
 use crate::setup::console;
 use crate::setup::namespaces::kind;
 use crate::spec::Spec;
@@ -237,7 +238,9 @@ fn restore_request(
     let common = options
         .criu
         .request(images, LOG, annotation.map(String::as_str));
+    let migratable = seccomp::is_migratable(annotations)?;
     Ok(Options {
+        file_locks: Some(options.criu.file_locks || migratable),
         evasive_devices: Some(true),
         rst_sibling: Some(true),
         tcp_close: Some(options.tcp_close),

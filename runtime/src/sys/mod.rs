@@ -35,3 +35,4 @@ pub(crate) mod sendfile;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod tty;
+pub(crate) mod unix_diag;

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 pub(crate) struct Line {
     /// Its id.
     pub(crate) id: u64,
+    /// Number of the file system's device, `0:61`.
+    pub(crate) device: String,
+    /// What of the file system is mounted.
+    pub(crate) root: PathBuf,
     /// Where it is mounted, as the reader of the file sees it.
     pub(crate) place: PathBuf,
     /// The type of the file system; empty where the line does not say it.
@@ -43,13 +47,18 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = Line> {
 fn parse(line: &[u8]) -> Option<Line> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let place = PathBuf::from(OsStr::from_bytes(&unescape(fields.nth(3)?)));
+    let path = |field: &[u8]| PathBuf::from(OsStr::from_bytes(&unescape(field)));
+    let device = String::from_utf8_lossy(fields.nth(1)?).into_owned();
+    let root = path(fields.next()?);
+    let place = path(fields.next()?);
     // Behind the options stands a list of any length that ends with a `-`.
     let mut rest = fields.skip_while(|field| field != b"-").skip(1);
     let kind = String::from_utf8_lossy(rest.next().unwrap_or_default()).into_owned();
     let options = rest.nth(1).unwrap_or_default().to_owned();
     Some(Line {
         id,
+        device,
+        root,
         place,
         kind,
         options,
@@ -85,6 +94,10 @@ mod tests {
         let line = parse(line.as_bytes()).unwrap();
         assert_eq!((line.id, line.kind.as_str()), (165, "tmpfs"));
         assert_eq!(line.place, Path::new("/mnt\\x y"));
+        assert_eq!(
+            (line.device.as_str(), line.root.as_path()),
+            ("0:61", Path::new("/c/a b"))
+        );
         let line = b"1 2 0:3 / /m rw - overlay o rw,lowerdir=/a\\054b:/c,context=\"l:c1,c2\"";
         let options: Vec<_> = parse(line).unwrap().options().collect();
         let option = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_owned());

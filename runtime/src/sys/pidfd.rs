@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::mount::last_errno;
 use crate::error::{Context, Error, Result};
@@ -21,6 +21,13 @@ pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
             other => other,
         })
         .call(|| format!("pidfd_open({pid})"))
+}
+
+/// pidfd_getfd(2) (Linux 5.6): a copy of a descriptor of the process.
+pub(crate) fn getfd(pidfd: impl AsFd, number: i32) -> Result<OwnedFd> {
+    let flags = PidfdGetfdFlags::empty();
+    rustix::process::pidfd_getfd(&pidfd, number, flags)
+        .call(|| format!("pidfd_getfd({}, {number})", pidfd.as_fd().as_raw_fd()))
 }
 
 /// pidfd_send_signal(2) with any signal number, 0 included.

@@ -93,6 +93,36 @@ impl Procfs {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Reads a file of any process that may be large: a list of connections, of mappings.
+    pub(crate) fn read_list(&self, path: &str) -> Result<String> {
+        let fd =
+            fs::open_no_xdev(&self.0, path, OFlags::RDONLY).context(|| format!("/proc/{path}"))?;
+        let bytes = fs::read_to_end(fd, 256 << 20).context(|| format!("/proc/{path}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The names in a directory of any process.
+    pub(crate) fn names(&self, path: &str) -> Result<Vec<String>> {
+        let fd = fs::open_no_xdev(&self.0, path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .context(|| format!("/proc/{path}"))?;
+        let names = fs::names(&fd)?.into_iter();
+        Ok(names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect())
+    }
+
+    /// Where a link of any process leads, as the kernel prints it.
+    pub(crate) fn link(&self, path: &str) -> Result<String> {
+        let target = fs::readlinkat(&self.0, path).context(|| format!("/proc/{path}"))?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// The file that such a link leads to.
+    pub(crate) fn stat_behind(&self, path: &str) -> Result<fs::Stat> {
+        let fd = fs::openat(&self.0, path, OFlags::PATH, 0).context(|| format!("/proc/{path}"))?;
+        fs::fstat(fd)
+    }
+
     /// Writes a setting below /proc/sys; `key` with `/` between its parts. The namespaces of the caller decide which.
     pub(crate) fn write_sys(&self, key: &str, value: &str) -> Result<()> {
         let fd = fs::open_no_xdev(&self.0, format!("sys/{key}"), OFlags::WRONLY)

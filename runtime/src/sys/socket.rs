@@ -105,3 +105,11 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Ve
         .collect();
     Ok((message.bytes, fds))
 }
+/// SO_DOMAIN and SO_PROTOCOL: AF_* and IPPROTO_*.
+pub(crate) fn family_and_protocol(socket: impl AsFd) -> Result<(i32, i32)> {
+    let socket = socket.as_fd();
+    let family = net::sockopt::socket_domain(socket).call(|| "getsockopt(SO_DOMAIN)")?;
+    let protocol = net::sockopt::socket_protocol(socket).call(|| "getsockopt(SO_PROTOCOL)")?;
+    let protocol = protocol.map_or(0, |protocol| protocol.as_raw().get() as i32);
+    Ok((family.as_raw().into(), protocol))
+}

@@ -14,6 +14,7 @@
 //! `probe orphan`                     leaves an orphan behind that ends soon
 //! `probe subreaper PROGRAM ARGS...`  runs it, prints "ready", and never reaps what becomes its child
 //! `probe hold KIND`                  has a thing of the kernel, and tells at each USR1 if it still has it; see `hold.rs`
+//! `probe carry WHAT...`              keeps what no checkpoint saves; see `burden.rs`
 //! `probe echo-tcp PORT`              sends back what comes over TCP to 127.0.0.1
 //! `probe prey`                       takes what it can get of processes that join the container; see `prey.rs`
 //! `probe ambush TERCES`               stops processes that join and looks what they have; see `ambush.rs`
@@ -39,6 +40,7 @@
 mod ambush;
 mod attempt;
 mod audit;
+mod burden;
 mod calls;
 mod hold;
 mod kernel;
@@ -93,6 +95,7 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["subreaper", program, args @ ..] => processes::subreaper(program, args)?,
         ["echo-tcp", port] => hold::echo(port)?,
         ["hold", kind] => hold::hold(kind)?,
+        ["carry", what @ ..] => burden::carry(what)?,
         ["prey"] => say(&prey::prey()),
         ["ambush", backwards] => say(&ambush::ambush(backwards)),
         ["allocate", mib] => load::allocate(mib.parse()?),

@@ -8,6 +8,7 @@ use vzrun::{CheckpointOptions, Result};
 use super::{Verb, flags};
 use crate::args::{Globals, bare, non_empty, path};
 use crate::criu_flags::{CriuFlags, page_server};
+use crate::output;
 
 pub(super) const VERB: Verb = Verb {
     name: "checkpoint",
@@ -15,7 +16,8 @@ pub(super) const VERB: Verb = Verb {
     synopsis: "[command options] <container-id>",
     description: "\
 Saves the state of a running container's processes, by CRIU, and removes the container: \"restore\" brings it back. Where
-that fails the container goes on, and the error tells the reason; more is in the file dump.log.",
+that fails the container goes on, and the error tells the reason; more is in the file dump.log. With --dry-run nothing is
+stopped or saved: what CRIU would refuse is printed, a line each, and the exit code is 1 if there is something.",
     define: || CheckpointFlags::augment_args(bare("checkpoint")),
     run: |globals, matches| checkpoint(globals, flags(matches)?),
     ..Verb::ON_ONE_CONTAINER
@@ -25,6 +27,8 @@ that fails the container goes on, and the error tells the reason; more is in the
 #[rustfmt::skip]
 struct CheckpointFlags {
     #[command(flatten)] criu: CriuFlags,
+    /// only look for what CRIU would refuse
+    #[arg(long)] dry_run: bool,
     /// leave the container running
     #[arg(long)] leave_running: bool,
     /// save memory only, and leave the container running
@@ -54,5 +58,12 @@ fn checkpoint(globals: &Globals, flags: CheckpointFlags) -> Result<u8> {
         tcp_skip_in_flight: flags.tcp_skip_in_flight,
         link_remap: flags.link_remap,
     };
-    vzrun::checkpoint(&globals.root()?, &flags.id, &options).map(|()| 0)
+    let root = globals.root()?;
+    if flags.dry_run {
+        let found = vzrun::preflight(&root, &flags.id, &options)?;
+        let lines: String = found.iter().map(|one| format!("{one}\n")).collect();
+        output::print(&lines)?;
+        return Ok(u8::from(!found.is_empty()));
+    }
+    vzrun::checkpoint(&root, &flags.id, &options).map(|()| 0)
 }
