@@ -11,16 +11,18 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for a condition that nothing announces (a file's text, a status), looking every few
 /// milliseconds; gives what `look` found. Panics with `what` after [`DEADLINE`].
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, what, look)
+}
+
+/// The same for something that may take longer, or must not take so long.
+pub fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            Instant::now() < end,
-            "waited {DEADLINE:?} in vain for {what}"
-        );
+        assert!(Instant::now() < end, "waited {limit:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod limits;
 mod path;
 pub(crate) mod stats;
 pub(crate) mod systemd;
+mod tree;
 mod watch;
 
 use std::ffi::{OsStr, OsString};
@@ -27,6 +28,7 @@ pub(crate) use delegation::Delegation;
 pub(crate) use devices::DeviceRules;
 pub(crate) use limits::Limits;
 pub(crate) use path::{of_process, resolve};
+pub(crate) use tree::Tree;
 pub(crate) use watch::{Change, Watch};
 
 use crate::error::{Context, Error, ErrorKind, Result};

@@ -1,7 +1,11 @@
-//! The directories that CRIU writes to and reads from, and the list of the container's standard streams among the images.
+//! The directories that CRIU writes to and reads from, and what vzrun adds to the images: the list of
+//! the container's standard streams, and that of its cgroups.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs::{self, OFlags};
@@ -9,8 +13,11 @@ use crate::sys::process;
 
 /// runc's name for it.
 const DESCRIPTORS: &str = "descriptors.json";
-/// Some names.
+/// What a container has made below its cgroup.
+const CGROUPS: &str = "vzrun-cgroups.json";
+/// Some names; some thousand cgroups.
 const LONGEST_LIST: u64 = 64 << 10;
+const LONGEST_TREE: u64 = 64 << 20;
 
 /// The directory of the images and that of the log, held open.
 #[derive(Debug)]
@@ -87,26 +94,47 @@ impl Images {
 
     /// Writes down what init's first descriptors are.
     pub(crate) fn write_descriptors(&self, names: &[String]) -> Result<()> {
-        let words = || format!("writing {DESCRIPTORS}");
-        let text = serde_json::to_vec(names)
+        self.write(DESCRIPTORS, &names)
+    }
+
+    /// Writes down which cgroups there are below the container's own.
+    pub(crate) fn write_cgroups(&self, tree: &impl Serialize) -> Result<()> {
+        self.write(CGROUPS, tree)
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let words = || format!("writing {name}");
+        let text = serde_json::to_vec(value)
             .map_err(|error| Error::new(ErrorKind::Process, error.to_string()))
             .context(words)?;
-        match fs::unlinkat(&self.directory, DESCRIPTORS) {
+        match fs::unlinkat(&self.directory, name) {
             Err(error) if !fs::is_missing(&error) => return Err(error.wrap(words())),
             _ => {}
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        fs::openat(&self.directory, DESCRIPTORS, flags, 0o600)
+        fs::openat(&self.directory, name, flags, 0o600)
             .and_then(|file| fs::write_once(file, &text))
             .context(words)
     }
 
     /// What init's first descriptors were.
     pub(crate) fn read_descriptors(&self) -> Result<Vec<String>> {
+        self.read(DESCRIPTORS, LONGEST_LIST)
+    }
+
+    /// The cgroups below the container's own; `None`: whoever made the images has not written any down.
+    pub(crate) fn read_cgroups<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        match self.read(CGROUPS, LONGEST_TREE) {
+            Err(error) if fs::is_missing(&error) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str, limit: u64) -> Result<T> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let words = || format!("reading {}", self.path.join(DESCRIPTORS).display());
-        let bytes = fs::openat(&self.directory, DESCRIPTORS, flags, 0)
-            .and_then(|file| fs::read_to_end(file, LONGEST_LIST))
+        let words = || format!("reading {}", self.path.join(name).display());
+        let bytes = fs::openat(&self.directory, name, flags, 0)
+            .and_then(|file| fs::read_to_end(file, limit))
             .context(words)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::config(error.to_string()))

@@ -11,10 +11,13 @@ pub(crate) mod client;
 pub mod doors;
 pub(crate) mod external;
 pub(crate) mod images;
+pub(crate) mod moment;
 pub(crate) mod preflight;
+pub(crate) mod pressure;
 pub(crate) mod reason;
 pub(crate) mod rpc;
 pub(crate) mod streams;
+pub(crate) mod watches;
 
 use std::path::PathBuf;
 
@@ -51,6 +54,11 @@ impl ManageCgroups {
             "ignore" => ManageCgroups::Ignore,
             _ => return Err(invalid("Invalid manage-cgroups-mode value")),
         })
+    }
+
+    /// Cgroups that were there are made before CRIU is asked, with what CRIU does not know of them.
+    pub(crate) fn makes_cgroups(self) -> bool {
+        !matches!(self, ManageCgroups::Ignore | ManageCgroups::Strict)
     }
 
     fn mode(self) -> rpc::CgroupsMode {

@@ -2,6 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use super::moment;
+use crate::error::Error;
 use crate::sys::fs;
 
 /// More than CRIU writes for a container with thousands of processes.
@@ -83,6 +85,18 @@ const REMEDIES: [(&str, &str); 19] = [
         "the directory of the images is full",
     ),
 ];
+
+/// What CRIU stumbles over that is gone a moment later.
+const PASSING: [&str; 1] = [
+    // A service that tells its manager how it is has just done so.
+    "Control messages in queue",
+];
+
+/// Whether it may well succeed if it is asked again.
+pub(crate) fn passes(error: &Error) -> bool {
+    let text = error.to_string();
+    PASSING.iter().any(|words| text.contains(words)) || moment::is_passing(&text)
+}
 
 /// The text to add to an error, if the log says anything.
 pub(crate) fn find(log: OwnedFd) -> Option<String> {

@@ -143,11 +143,16 @@ pub(crate) struct Options {
     pub(crate) rst_sibling: Option<bool>,
     #[prost(message, repeated, tag = "27")]
     pub(crate) inherit_fd: Vec<InheritFd>,
+    /// Mounted anew without what is in them, though CRIU does not know them.
+    #[prost(string, repeated, tag = "32")]
+    pub(crate) enable_fs: Vec<String>,
     #[prost(enumeration = "CgroupsMode", optional, tag = "34")]
     pub(crate) manage_cgroups_mode: Option<i32>,
     /// In bytes.
     #[prost(uint32, optional, tag = "35")]
     pub(crate) ghost_limit: Option<u32>,
+    #[prost(string, repeated, tag = "36")]
+    pub(crate) irmap_scan_paths: Vec<String>,
     #[prost(string, repeated, tag = "37")]
     pub(crate) external: Vec<String>,
     /// CLONE_NEW* of namespaces whose content is somebody else's business.

@@ -13,16 +13,21 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::checkpoint::client::{Criu, Launch, Notified};
 use crate::checkpoint::images::Images;
 use crate::checkpoint::rpc::{Kind, Options, PageServer, Request};
-use crate::checkpoint::{CriuOptions, external, preflight, reason, streams};
+use crate::checkpoint::{CriuOptions, external, moment, preflight, reason, streams, watches};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::seccomp;
+use crate::setup::id_mappings::IdMappings;
 use crate::setup::namespaces::kind;
 use crate::setup::notify_socket;
 use crate::sys::fs;
 use crate::sys::pidfd;
 use crate::sys::process::PassedFd;
+use crate::sys::procfs::Procfs;
 
 const LOG: &str = "dump.log";
+/// How often CRIU is asked, where it has come at a bad moment. It takes tens of milliseconds each time before it stops
+/// the processes, which is enough for such a moment to pass.
+const ATTEMPTS: u32 = 10;
 
 /// What `checkpoint` wants to know.
 #[derive(Debug, Clone, Default)]
@@ -106,21 +111,63 @@ impl Container {
             images.check_parent(parent)?;
         }
         let cgroup = self.cgroup()?;
+        let mut attempts = match &options.page_server {
+            None if !options.criu.lazy_pages => ATTEMPTS,
+            // Who waits there has had its connection.
+            _ => 1,
+        };
+        loop {
+            attempts -= 1;
+            let done = self.dump_once(options, &images, cgroup.as_ref(), &mut status_fd);
+            if let (Err(_), Some(cgroup), Status::Running) = (&done, &cgroup, status) {
+                cgroup.thaw()?;
+            }
+            match done.map_err(|error| explain(error, &images, LOG)) {
+                // While it is frozen it does not pass.
+                Err(error)
+                    if attempts > 0 && status == Status::Running && reason::passes(&error) =>
+                {
+                    crate::log::debug(format_args!("{error}: once more"));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn dump_once(
+        &self,
+        options: &CheckpointOptions,
+        images: &Images,
+        cgroup: Option<&Cgroup>,
+        status_fd: &mut Option<PassedFd>,
+    ) -> Result<()> {
         let mut criu = Criu::start(&Launch {
             shares_session: options.criu.shell_job,
             ..Launch::default()
         })?;
         check_features(&mut criu, options)?;
-        let request = self.dump_request(options, &images, cgroup.as_ref())?;
+        let request = self.dump_request(options, images, cgroup)?;
+        let mappings = self.mappings()?;
         let mut notified = Dump {
-            status_fd: &mut status_fd,
+            status_fd,
+            images,
+            cgroup: cgroup.filter(|_| !options.pre_dump),
+            mappings,
+            init: self.record.pid,
+            procfs: &self.procfs,
         };
-        let done = criu.serve(&request, &mut notified);
-        let done = done.and_then(|()| criu.finish());
-        if let (Err(_), Some(cgroup), Status::Running) = (&done, &cgroup, status) {
-            cgroup.thaw()?;
-        }
-        done.map_err(|error| explain(error, &images, LOG))
+        criu.serve(&request, &mut notified)?;
+        criu.finish()
+    }
+
+    /// Those of its own user namespace; empty without one.
+    fn mappings(&self) -> Result<IdMappings> {
+        let spec = self.record.spec()?;
+        let linux = spec.linux().as_ref();
+        IdMappings::plan(
+            linux.and_then(|linux| linux.uid_mappings().as_ref()),
+            linux.and_then(|linux| linux.gid_mappings().as_ref()),
+        )
     }
 
     fn dump_request(
@@ -149,7 +196,9 @@ impl Container {
             root: Some(self.record.rootfs.to_string_lossy().into_owned()),
             leave_running: Some(options.leave_running),
             tcp_skip_in_flight: Some(options.tcp_skip_in_flight),
+            file_locks: Some(options.criu.file_locks || migratable),
             link_remap: Some(options.link_remap || migratable),
+            enable_fs: EMPTY_ON_RETURN.map(str::to_owned).to_vec(),
             parent_img: options
                 .parent_path
                 .as_ref()
@@ -165,10 +214,13 @@ impl Container {
             // cgroup2, which has no name, and none of the others that a hybrid host has: there the container is where its
             // creator was, and CRIU would save all that is below.
             cgroup_dump_controller: vec![String::new()],
-            file_locks: Some(options.criu.file_locks || migratable),
             ghost_limit: Some(preflight::GHOST_LIMIT),
             freeze_cgroup: freezer.map(|path| path.to_string_lossy().into_owned()),
             external: external::namespaces_of(&spec, pid)?,
+            irmap_scan_paths: watches::places(pid, &self.procfs)?
+                .into_iter()
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect(),
             ..common
         };
         let kind = match options.pre_dump {
@@ -189,6 +241,9 @@ impl Container {
         })
     }
 }
+
+/// Filesystems that CRIU does not know: what is in them is not saved. systemd mounts it wherever it may.
+const EMPTY_ON_RETURN: [&str; 1] = ["hugetlbfs"];
 
 /// What would end in an assertion of CRIU's, or in images that are of no use.
 fn check_features(criu: &mut Criu, options: &CheckpointOptions) -> Result<()> {
@@ -233,17 +288,33 @@ pub(super) fn explain(error: Error, images: &Images, name: &str) -> Error {
 /// What there is to do in the course of a dump.
 struct Dump<'a> {
     status_fd: &'a mut Option<PassedFd>,
+    images: &'a Images,
+    /// Whose cgroups are written down.
+    cgroup: Option<&'a Cgroup>,
+    mappings: IdMappings,
+    init: i32,
+    procfs: &'a Procfs,
 }
 
 impl Notified for Dump<'_> {
     fn notified(&mut self, point: &str, _: Option<i32>, _: Vec<OwnedFd>) -> Result<()> {
-        if point != "status-ready" {
-            return Ok(());
+        match point {
+            // Whoever waits there fetches pages from now on, or hears from its end that nothing will come.
+            "status-ready" => match self.status_fd.take() {
+                Some(fd) => fd.write(b"\0").context(|| "--status-fd"),
+                None => Ok(()),
+            },
+            // All processes stand still.
+            "network-lock" => moment::check(self.init, self.procfs),
+            // They are saved.
+            "post-dump" => match self.cgroup {
+                Some(cgroup) => {
+                    let tree = cgroup.tree(|uid, gid| self.mappings.inner(uid, gid))?;
+                    self.images.write_cgroups(&tree)
+                }
+                None => Ok(()),
+            },
+            _ => Ok(()),
         }
-        // Whoever waits there fetches pages from now on, or hears from its end that nothing will come.
-        if let Some(fd) = self.status_fd.take() {
-            fd.write(b"\0").context(|| "--status-fd")?;
-        }
-        Ok(())
     }
 }

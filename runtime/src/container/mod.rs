@@ -24,6 +24,7 @@ mod pid_file;
 mod preflight;
 mod record;
 mod restore;
+mod restored;
 mod root;
 mod signal_names;
 mod start;

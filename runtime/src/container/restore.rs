@@ -7,18 +7,18 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::process::Pid;
-
 use super::attendance::{Boundaries, arrive, scope_properties};
 use super::checkpoint::explain;
 use super::create::{self, Survey, survey};
 use super::criu_root::{lend, mount_root};
 use super::made::{Made, record_of};
 use super::record::Driver;
+use super::restored::Restored;
 use super::status::Lock;
 use super::{CgroupDriver, CreateOptions, Root, delete, pid_file};
+use crate::cgroup::Tree;
 use crate::cgroup::systemd::Systemd;
-use crate::checkpoint::client::{Criu, FIRST_FD, Launch, Notified};
+use crate::checkpoint::client::{Criu, FIRST_FD, Launch};
 use crate::checkpoint::images::Images;
 use crate::checkpoint::rpc::{CgroupRoot, InheritFd, JoinNamespace, Kind, Options, Request};
 use crate::checkpoint::{CriuOptions, external, streams};
@@ -28,14 +28,11 @@ use crate::plan::Plan;
 use crate::process::aside::Aside;
 use crate::process::foreground::Foreground;
 use crate::seccomp;
-use crate::setup::console;
 use crate::setup::namespaces::kind;
 use crate::spec::Spec;
 use crate::sys::fork::Child;
 use crate::sys::fs::{self, OFlags};
-use crate::sys::netlink::Netlink;
 use crate::sys::process::Exit;
-use crate::sys::procfs::Procfs;
 use crate::sys::{pidfd, process};
 
 const LOG: &str = "restore.log";
@@ -68,7 +65,10 @@ pub struct RestoreOptions {
 pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
     let work = options.criu.work_path.as_deref();
     // Before anything is made.
-    let names = Images::open(&options.criu.image_path, work)?.read_descriptors()?;
+    let images = Images::open(&options.criu.image_path, work)?;
+    let names = images.read_descriptors()?;
+    let tree: Option<Tree> = images.read_cgroups()?;
+    drop(images);
     let Survey {
         bundle,
         config,
@@ -153,10 +153,18 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
     let mut request = restore_request(options, &images, &spec, &criu)?;
     request.root = Some(place.to_string_lossy().into_owned());
     request.inherit_fd = inherited;
-    request.cg_root = match made.cgroup {
-        Some(_) => cgroup_roots(&procfs.read(&format!("{}/cgroup", criu.pid()))?),
-        None => Vec::new(),
-    };
+    let mut waiting_room = None;
+    if let Some(cgroup) = &made.cgroup {
+        request.cg_root = cgroup_roots(&procfs.read(&format!("{}/cgroup", criu.pid()))?);
+        if let (Some(tree), true) = (&tree, options.criu.manage_cgroups.makes_cgroups()) {
+            // A cgroup with a process in it hands no controllers down. CRIU makes init in it nevertheless, as that is the root
+            // of the cgroup namespace, so this is for later.
+            if tree.hands_down() {
+                waiting_room = Some(cgroup.set_aside(criu.pid())?);
+            }
+            cgroup.lay_out(tree)?;
+        }
+    }
     request.ext_mnt = external::mounts_for(&spec, &bundle, &made.cgroup_mount, &procfs)?;
     let request = Request {
         kind: Kind::Restore.into(),
@@ -167,6 +175,7 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
         plan: &plan,
         procfs: &procfs,
         made: &mut made,
+        tree: tree.filter(|_| options.criu.manage_cgroups.makes_cgroups()),
         console_socket,
         init: None,
         master: None,
@@ -175,6 +184,9 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
     let (init, master) = (restored.init.take(), restored.master.take());
     done.and_then(|()| criu.finish())
         .map_err(|error| explain(error, &images, LOG))?;
+    if let Some(room) = waiting_room {
+        room.remove();
+    }
     fs::rmdirat(&directory, ROOT_PLACE)?;
     let init = init.ok_or_else(|| Error::new(ErrorKind::Process, "criu has named no init"))?;
     drop(lock);
@@ -308,76 +320,6 @@ fn cgroup_roots(text: &str) -> Vec<CgroupRoot> {
             })
         })
         .collect()
-}
-
-/// What there is to do in the course of a restore.
-struct Restored<'r, 'a> {
-    plan: &'r Plan,
-    procfs: &'r Procfs,
-    made: &'r mut Made<'a>,
-    console_socket: Option<OwnedFd>,
-    init: Option<Child>,
-    /// The master of its terminal, where the caller serves it.
-    master: Option<OwnedFd>,
-}
-
-impl Notified for Restored<'_, '_> {
-    fn notified(&mut self, point: &str, pid: Option<i32>, fds: Vec<OwnedFd>) -> Result<()> {
-        match point {
-            "setup-namespaces" => self.set_up(pid.unwrap_or(0)),
-            "orphan-pts-master" => self.console(fds),
-            "post-restore" => self.settle(pid),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Restored<'_, '_> {
-    /// Namespaces are there, and nothing in them.
-    fn set_up(&self, pid: i32) -> Result<()> {
-        if self.plan.namespaces.is_new(kind::NETWORK) {
-            let network = fs::open(format!("/proc/{pid}/ns/net"), OFlags::RDONLY)?;
-            let netlink = Netlink::open_in(network.as_fd())?;
-            netlink.set_up(netlink.index("lo")?, true)?;
-        }
-        let state = self.made.record.hook_state().json("creating", pid);
-        for point in [Point::Prestart, Point::CreateRuntime] {
-            self.plan.hooks.run(point, &state, None)?;
-        }
-        Ok(())
-    }
-
-    fn console(&mut self, mut fds: Vec<OwnedFd>) -> Result<()> {
-        let master = fds
-            .pop()
-            .ok_or_else(|| Error::new(ErrorKind::Process, "criu sent no terminal"))?;
-        match &self.console_socket {
-            Some(socket) => console::send_console(socket.as_fd(), master.as_fd()),
-            None => {
-                self.master = Some(master);
-                Ok(())
-            }
-        }
-    }
-
-    /// All processes are there, and stand still: the record takes its place before they go on.
-    fn settle(&mut self, pid: Option<i32>) -> Result<()> {
-        let none = || Error::new(ErrorKind::Process, "criu has named no init");
-        let pid = pid.and_then(Pid::from_raw).ok_or_else(none)?;
-        // It is our child and not reaped, so its number is its own.
-        let pidfd = pidfd::pidfd_open(pid)?;
-        let init = Child { pid, pidfd };
-        let own = fs::stat("/proc/self/ns/time").ok();
-        let its = fs::stat(format!("/proc/{pid}/ns/time")).ok();
-        if own.map(|stat| stat.st_ino) != its.map(|stat| stat.st_ino) {
-            // CRIU gives its clocks where they were by a time namespace, which exec must join.
-            self.made.record.namespaces |= kind::TIME;
-        }
-        self.made.note(&init, self.procfs)?;
-        self.made.publish()?;
-        self.init = Some(init);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,28 @@ impl IdMappings {
         host_id(&self.gids, id)
     }
 
+    /// The host's ids for these of the container. Without maps all ids are the same.
+    pub(crate) fn outer(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        match self.is_empty() {
+            true => Some((uid, gid)),
+            false => Some((host_id(&self.uids, uid)?, host_id(&self.gids, gid)?)),
+        }
+    }
+
+    /// The container's ids for these of the host.
+    pub(crate) fn inner(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        let turned = |ranges: &[Range], id| {
+            ranges.iter().find_map(|range| {
+                let offset = u32::checked_sub(id, range.host)?;
+                (offset < range.size).then(|| range.container + offset)
+            })
+        };
+        match self.is_empty() {
+            true => Some((uid, gid)),
+            false => Some((turned(&self.uids, uid)?, turned(&self.gids, gid)?)),
+        }
+    }
+
     /// The host's ids of the container's root.
     pub(crate) fn root(&self) -> Option<(u32, u32)> {
         Some((host_id(&self.uids, 0)?, host_id(&self.gids, 0)?))

@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 pub(crate) use allowed::{Allowed, GHOST_LIMIT};
+pub(in crate::checkpoint) use process::below;
 
 use super::external::Table;
 use super::streams;

@@ -126,7 +126,7 @@ fn unit(proc_cgroup: &str, container: &str) -> Option<String> {
 }
 
 /// `init` and all that come from it, as /proc has it.
-pub(super) fn below(init: i32, procfs: &Procfs) -> BTreeSet<i32> {
+pub(in crate::checkpoint) fn below(init: i32, procfs: &Procfs) -> BTreeSet<i32> {
     let mut tree = BTreeSet::new();
     let mut rest = vec![init];
     while let Some(pid) = rest.pop() {
