@@ -475,3 +475,32 @@ fn a_file_does_not_become_a_pipe() {
     output.says("standard stream 1 of the container was a file");
     assert_eq!(c.leftovers(), [""; 0]);
 }
+
+/// What covers masked files is as read-only as before, and a stream that was the container's own /dev/null is so again.
+#[test]
+fn the_hosts_dev_null_stays_out_of_reach() {
+    differs!(
+        Crun,
+        "restores nothing on a hybrid host: the cpuset of v1 is in the way"
+    );
+    differs!(
+        Runc,
+        "after a restore the host's covers masked files, and can be changed"
+    );
+    let bundle = checkpointed(WAITS);
+    let c = bundle.container();
+    call(&c, "restore", &images(&bundle), &["--detach"])
+        .run()
+        .ok();
+    let mode = || fs::metadata("/dev/null").unwrap().permissions();
+    let before = mode();
+    for place in ["/proc/keys", "/proc/1/fd/0"] {
+        // It may say no, or change a node of the container's.
+        println!("{}", c.exec(&["/bin/chmod", "667", place]).describe());
+        let after = mode();
+        fs::set_permissions("/dev/null", before.clone()).unwrap();
+        assert_eq!(after, before, "{place}");
+    }
+    let_go(&bundle);
+    c.wait_stopped();
+}
