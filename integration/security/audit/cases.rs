@@ -53,24 +53,27 @@ pub(crate) const CASES: &[Case] = &[
     case("podman-privileged", || {
         of(include_str!("podman-privileged.json"), None)
     }),
-    case("user-namespace", || {
-        let bundle = docker();
-        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
-        // Of ids that are not there.
-        bundle.remove("/linux/sysctl/net.ipv4.ping_group_range");
-        bundle.namespace(json!({"type": "user"}));
-        bundle.set("/linux/uidMappings", map.clone());
-        bundle.set("/linux/gidMappings", map);
-        bundle.chown_rootfs(100_000, 100_000);
-        bundle
-    }),
+    case("user-namespace", user_namespace),
     case("rootless", || Bundle::rootless(1000, 1000)),
+    // With ids that the config gives, for the originals take none by themselves.
     case("system", || {
-        let bundle = docker();
+        let bundle = user_namespace();
         bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
         bundle
     }),
 ];
+
+fn user_namespace() -> Bundle {
+    let bundle = docker();
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    // Of ids that are not there.
+    bundle.remove("/linux/sysctl/net.ipv4.ping_group_range");
+    bundle.namespace(json!({"type": "user"}));
+    bundle.set("/linux/uidMappings", map.clone());
+    bundle.set("/linux/gidMappings", map);
+    bundle.chown_rootfs(100_000, 100_000);
+    bundle
+}
 
 /// What `runc spec` writes, but for the terminal.
 fn spec() -> Bundle {

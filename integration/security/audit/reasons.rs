@@ -93,6 +93,57 @@ const ANY: Reason = Reason {
 
 pub(crate) const REASONS: &[Reason] = &[
     Reason {
+        why: "a system container's /proc and /sys show what is its own, by files of its keeper's",
+        cases: &["system"],
+        places: &[
+            "*/mounts/proc/cpuinfo/*",
+            "*/mounts/proc/diskstats/*",
+            "*/mounts/proc/loadavg/*",
+            "*/mounts/proc/meminfo/*",
+            "*/mounts/proc/pressure/*",
+            "*/mounts/proc/stat/*",
+            "*/mounts/proc/swaps/*",
+            "*/mounts/proc/uptime/*",
+            "*/mounts/proc/vmstat/*",
+            "*/mounts/sys/devices/system/cpu/online/*",
+        ],
+        theirs: "-",
+        ..ANY
+    },
+    Reason {
+        why: "below its /proc there are a whole procfs and sysfs, without which it could not mount its own",
+        cases: &["system"],
+        places: &[
+            "*/mounts/proc/fstype",
+            "*/mounts/proc/source",
+            "*/mounts/proc/super",
+            "*/mounts/proc/whole-*",
+            "*/mounts/proc (2)/*",
+        ],
+        ..ANY
+    },
+    Reason {
+        why: "each boot has a time namespace",
+        cases: &["system"],
+        places: &["*/namespaces/time*"],
+        ours: "its own",
+        theirs: "the host's",
+        ..ANY
+    },
+    Reason {
+        why: "its init may call reboot(2), and a process of exec, which may not, cannot look into it",
+        cases: &["system"],
+        places: &[
+            "first/calls/reboot",
+            "first/capabilities/*",
+            "*/process_1/bounding",
+            "*/process_1/effective",
+            "*/process_1/permitted",
+            "exec/process_1/*",
+        ],
+        ..ANY
+    },
+    Reason {
         why: "what covers a masked path is read-only, and nothing is executed from it",
         cases: MASKED,
         places: &["*/mounts/proc/*/options", "*/mounts/sys/*/options"],
@@ -166,7 +217,7 @@ pub(crate) const REASONS: &[Reason] = &[
     },
     Reason {
         why: "nodes of the host, and its /sys, are bound as runc binds them",
-        cases: &["user-namespace", "rootless"],
+        cases: &["user-namespace", "rootless", "system"],
         other: CRUN,
         places: &["*/mounts/dev/*/options"],
         ours: "nosuid,relatime,rw",
@@ -174,7 +225,7 @@ pub(crate) const REASONS: &[Reason] = &[
     },
     Reason {
         why: "nodes of the host, and its /sys, are bound as runc binds them",
-        cases: &["user-namespace", "rootless"],
+        cases: &["user-namespace", "rootless", "system"],
         other: CRUN,
         places: &["*/mounts/dev/*/propagation", "*/mounts/sys*/propagation"],
         ours: "master",
@@ -273,7 +324,7 @@ pub(crate) const REASONS: &[Reason] = &[
     },
     Reason {
         why: "all namespaces are made at once, so the mqueue is that of who made them",
-        cases: &["user-namespace"],
+        cases: &["user-namespace", "system"],
         places: &["*/dev/mqueue/uid", "*/dev/mqueue/gid"],
         ours: "65534",
         theirs: "0",
@@ -281,7 +332,7 @@ pub(crate) const REASONS: &[Reason] = &[
     },
     Reason {
         why: "the host's /dev/null is given to nobody",
-        cases: &["user-namespace"],
+        cases: &["user-namespace", "system"],
         other: CRUN,
         places: &["*/dev/dev/null/*"],
         ours: "65534",
