@@ -309,6 +309,89 @@ fn pausing_does_not_wait_for_readers() {
     );
 }
 
+#[test]
+fn busy_readers_do_not_keep_the_keeper_from_its_duties() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = system(BOOT);
+    let c = booted(&bundle);
+    for boot in 2..=4 {
+        for file in ["stat", "meminfo", "loadavg", "vmstat"] {
+            let script = format!("exec 3</proc/{file}; while :; do read line </proc/{file}; done");
+            c.exec_with(&["--detach"], &["/bin/sh", "-c", script.as_str()])
+                .ok();
+        }
+        c.exec_with(&MAY_BOOT, &REBOOT);
+        let next = bundle.rootfs(&format!("boot-{boot}"));
+        until("the next boot", || next.exists().then_some(()));
+    }
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn the_keeper_is_small_and_sleeps() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = system(BOOT);
+    let c = booted(&bundle);
+    output(
+        &c,
+        "cat /proc/meminfo /proc/stat /proc/cpuinfo /proc/loadavg /proc/uptime >/dev/null",
+    );
+    let keeper = format!("/proc/{}", c.pid());
+    let read = |name: &str| fs::read_to_string(format!("{keeper}/{name}")).unwrap();
+    assert_eq!(fs::read_dir(format!("{keeper}/task")).unwrap().count(), 1);
+    let pss = field(&read("smaps_rollup"), "Pss:");
+    println!("Pss of the keeper: {pss} kB");
+    assert!(pss <= 2048, "{}", read("smaps_rollup"));
+    // The descriptors of the last reader may still be being closed.
+    let switches = || field(&read("status"), "voluntary_ctxt_switches:");
+    let mut asleep = (switches(), Instant::now());
+    until("two seconds of sleep", || {
+        if switches() != asleep.0 {
+            asleep = (switches(), Instant::now());
+        }
+        (asleep.1.elapsed() > Duration::from_secs(2)).then_some(())
+    });
+}
+
+/// What only somebody with power over the host can do.
+#[test]
+fn a_cut_connection_does_not_end_the_container() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = system(BOOT);
+    let c = booted(&bundle);
+    let control = bundle.home().join("control");
+    fs::create_dir(&control).unwrap();
+    let mount = |args: &[&str]| {
+        let mut command = std::process::Command::new(args[0]);
+        assert!(
+            command
+                .args(&args[1..])
+                .arg(&control)
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    mount(&["mount", "-t", "fusectl", "none"]);
+    let file = format!("/proc/{}/root/proc/meminfo", c.pid());
+    let device = std::os::unix::fs::MetadataExt::dev(&fs::metadata(&file).unwrap());
+    fs::write(control.join(device.to_string()).join("abort"), "1").unwrap();
+    mount(&["umount"]);
+    until("an error", || fs::read(&file).err());
+    c.exec(&["/bin/cat", "/proc/meminfo"]).fails();
+    c.exec(&["/bin/true"]).ok();
+    c.exec_with(&MAY_BOOT, &REBOOT);
+    until("boot 2", || bundle.rootfs("boot-2").exists().then_some(()));
+    let seen = output(
+        &c,
+        "cat /proc/meminfo; grep -c fuse /proc/self/mountinfo; true",
+    );
+    assert!(
+        seen.starts_with("MemTotal:") && seen.ends_with("\n0\n"),
+        "{seen}"
+    );
+}
+
 /// A container of an ordinary user: its keeper mounts the view with the rights of its user namespace.
 #[test]
 fn an_ordinary_users() {

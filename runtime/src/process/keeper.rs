@@ -27,7 +27,7 @@ use crate::sys::fork::{self, Child, Fork};
 use crate::sys::fs::{self, OFlags};
 use crate::sys::poll::{self, PollFd, PollFlags};
 use crate::sys::process::{self, Exit};
-use crate::sys::{namespace, prctl, signal};
+use crate::sys::{namespace, prctl, signal, text};
 use crate::view::{self, Sources};
 
 /// What it is called while init runs (comm of proc_pid_comm(5)).
@@ -258,6 +258,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
         // (Nothing is logged here: the log is closed with all else that is the host's.)
         let _ = namespace::setns(&init.pidfd, kind::MOUNT);
         prctl::set_name(NAME)?;
+        if let Ok(maps) = self.birth.procfs.read_self("maps") {
+            text::forget(&maps);
+        }
         loop {
             let [ended, _] = self.wait_for([init.pidfd.as_fd(), self.signals.as_fd()])?;
             while let Some(number) = signal::next(&self.signals)? {

@@ -34,5 +34,6 @@ pub(crate) mod seccomp;
 pub(crate) mod sendfile;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod text;
 pub(crate) mod tty;
 pub(crate) mod unix_diag;
