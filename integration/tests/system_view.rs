@@ -353,6 +353,37 @@ fn the_keeper_is_small_and_sleeps() {
     });
 }
 
+#[test]
+fn a_created_one_is_served() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = system(BOOT);
+    let c = bundle.container();
+    c.create();
+    assert!(output(&c, "cat /proc/meminfo").starts_with("MemTotal:"));
+}
+
+/// Its keeper serves one container: the end of that is the end of this alone, whoever is waiting for an answer.
+#[test]
+fn a_killed_keeper_takes_nobody_else_along() {
+    differs!(Runc | Crun, "no system containers");
+    let bundles = [system(BOOT), system(BOOT)];
+    let [one, other] = [&bundles[0], &bundles[1]].map(booted);
+    for c in [&one, &other] {
+        for _ in 0..4 {
+            let script = "while :; do read line </proc/meminfo; done";
+            c.exec_with(&["--detach"], &["/bin/sh", "-c", script]).ok();
+        }
+    }
+    let begun = Instant::now();
+    one.kill("KILL").ok();
+    one.wait_stopped();
+    println!("ended after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    one.delete().ok();
+    assert_eq!(bundles[0].leftovers(), [""; 0]);
+    assert!(output(&other, "cat /proc/meminfo").starts_with("MemTotal:"));
+}
+
 /// What only somebody with power over the host can do.
 #[test]
 fn a_cut_connection_does_not_end_the_container() {
