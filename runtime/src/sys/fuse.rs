@@ -320,6 +320,26 @@ mod tests {
     }
 
     #[test]
+    fn whatever_the_length_it_is_a_request_or_other() {
+        let body: Vec<u8> = (0..64).map(|byte: u8| byte.wrapping_mul(37)).collect();
+        for opcode in (0..64).chain([4096, u32::MAX]) {
+            for length in 0..body.len() {
+                let parsed = parse(&request(opcode, &body[..length])).unwrap();
+                match parsed.kind {
+                    Kind::Read { .. } => assert!(opcode == 15 && length >= 20),
+                    Kind::Release { .. } => assert!(opcode == 18 && length >= 8),
+                    Kind::Init { .. } => assert!(opcode == 26 && length >= 4),
+                    Kind::Lookup(name) => assert!(opcode == 1 && name.len() <= length),
+                    Kind::GetAttr | Kind::Open | Kind::StatFs | Kind::Forget => {
+                        assert!([2, 3, 14, 17, 42].contains(&opcode));
+                    }
+                    Kind::Other => assert!(![2, 3, 14, 17, 42].contains(&opcode)),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn answers_are_as_long_as_the_kernel_wants_them() {
         // The sizes of fuse_attr, fuse_entry_out and fuse_attr_out in linux/fuse.h.
         let file = attributes(Node::File(3));
