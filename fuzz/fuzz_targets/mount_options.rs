@@ -63,7 +63,9 @@ target!(|data| {
     kernel_takes(options.recursive, &words, "r");
     let (flags, known) = &options.filesystem;
     for (bit, on, off, name) in FILESYSTEM {
-        let last = words.iter().rfind(|word| *word == on || *word == off);
+        // There is no word that clears dirsync, and the empty one is none.
+        let mut words_said = words.iter().filter(|word| !word.is_empty());
+        let last = words_said.rfind(|word| *word == on || *word == off);
         assert_eq!(
             flags & bit != 0,
             last.is_some_and(|word| word == on),
