@@ -138,12 +138,11 @@ impl<'a> Birth<'a> {
             };
         }
         let aside = match mapped {
-            true => Some(mapped::prepare(
-                self.plan,
-                self.host,
-                self.procfs,
-                &outside.namespaces,
-            )?),
+            true => {
+                let prepared =
+                    mapped::prepare(self.plan, self.host, self.procfs, &outside.namespaces);
+                Some(prepared.context(|| "mapping the ids of what is mounted")?)
+            }
             false => None,
         };
         let (ours, theirs) = channel::pair()?;

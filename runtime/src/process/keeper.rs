@@ -241,6 +241,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
     }
 
     fn become_init(&self, channel: &ChildEnd, boot: Boot<'_>) -> ! {
+        // Held by the keeper alone: with its end whatever waits for an answer is let go. Init itself would wait for ever, and
+        // not even a signal ends that.
+        drop(self.view.take());
         fork::exit_after(
             || match init::boot(self.birth, &self.template, channel, boot) {
                 Ok(()) => 0,

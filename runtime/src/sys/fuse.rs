@@ -1,6 +1,7 @@
 //! The FUSE protocol over /dev/fuse (linux/fuse.h, version 7.31), as far as a small read-only tree of regular files in one
 //! directory needs it. What comes in is believed in nothing but that read(2) gives one request at a time.
 
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -34,6 +35,8 @@ const HEADER: usize = 40;
 pub(crate) struct Device {
     fd: OwnedFd,
     buffer: Box<[u8]>,
+    /// An answer was not taken.
+    broken: Cell<bool>,
 }
 
 /// What is asked.
@@ -111,7 +114,8 @@ impl Device {
         context.create()?;
         let tree = context.mount(attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Ok((Device { fd, buffer }, tree))
+        let broken = Cell::new(false);
+        Ok((Device { fd, buffer, broken }, tree))
     }
 
     /// The next request. Does not wait.
@@ -180,13 +184,21 @@ impl Device {
         self.write(request, 0, &bytes_of(&words));
     }
 
-    /// Never waits. An answer that the kernel does not take (who asked is gone, so is the file system) is nobody's business.
+    /// Whether somebody waits for an answer that did not get to the kernel, and will until the device is closed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// Never waits. That who asked is gone is nobody's business.
     fn write(&self, request: &Request, error: i32, payload: &[u8]) {
         let length = u32::try_from(16 + payload.len()).unwrap_or(u32::MAX);
         let mut header = bytes_of(&[length, error.cast_unsigned()]);
         header.extend(request.unique.to_ne_bytes());
         let parts = [IoSlice::new(&header), IoSlice::new(payload)];
-        let _ = rustix::io::retry_on_intr(|| rustix::io::writev(&self.fd, &parts));
+        let taken = rustix::io::retry_on_intr(|| rustix::io::writev(&self.fd, &parts));
+        if !matches!(taken, Ok(_) | Err(Errno::NOENT)) {
+            self.broken.set(true);
+        }
     }
 }
 

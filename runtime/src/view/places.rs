@@ -76,7 +76,8 @@ fn file_system(rootfs: impl AsFd, path: &str, magic: i64) -> Result<Option<Owned
         }
         Err(error) => return Err(error),
     };
-    Ok((fs::file_system(&place)? == magic).then_some(place))
+    let found = fs::file_system(&place).context(|| format!("looking at /{path}"))?;
+    Ok((found == magic).then_some(place))
 }
 
 /// Puts a procfs and a sysfs that nothing is mounted in below the place of the container's /proc, before that is mounted over them:

@@ -128,7 +128,8 @@ impl Server {
             // Whoever gets this once does not ask again.
             Kind::Init { .. } | Kind::Other => device.refuse(request, Errno::NOSYS),
         }
-        self.device = Some(device);
+        // Its files fail from here on, which is better than to wait.
+        self.device = Some(device).filter(|device| !device.is_broken());
     }
 
     /// From the beginning it is what there is now; from anywhere else it is what was there when this reader began.
