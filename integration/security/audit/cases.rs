@@ -53,18 +53,25 @@ pub(crate) const CASES: &[Case] = &[
     case("podman-privileged", || {
         of(include_str!("podman-privileged.json"), None)
     }),
-    case("user-namespace", user_namespace),
+    case("user-namespace", || {
+        let bundle = docker();
+        in_a_user_namespace(&bundle);
+        bundle
+    }),
     case("rootless", || Bundle::rootless(1000, 1000)),
-    // With ids that the config gives, for the originals take none by themselves.
+    // Its root has all rights over what is the container's, so what it is compared with is privileged; with ids that the
+    // config gives, for the originals take none by themselves.
     case("system", || {
-        let bundle = user_namespace();
+        let bundle = of(include_str!("docker-privileged.json"), None);
+        // crun binds them twice.
+        bundle.remove("/linux/devices");
+        in_a_user_namespace(&bundle);
         bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
         bundle
     }),
 ];
 
-fn user_namespace() -> Bundle {
-    let bundle = docker();
+fn in_a_user_namespace(bundle: &Bundle) {
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
     // Of ids that are not there.
     bundle.remove("/linux/sysctl/net.ipv4.ping_group_range");
@@ -72,7 +79,6 @@ fn user_namespace() -> Bundle {
     bundle.set("/linux/uidMappings", map.clone());
     bundle.set("/linux/gidMappings", map);
     bundle.chown_rootfs(100_000, 100_000);
-    bundle
 }
 
 /// What `runc spec` writes, but for the terminal.

@@ -54,7 +54,6 @@ const MASKED: &[&str] = &[
     "podman",
     "user-namespace",
     "rootless",
-    "system",
 ];
 /// All but those with a terminal.
 const STREAMS: &[&str] = &[
@@ -131,15 +130,34 @@ pub(crate) const REASONS: &[Reason] = &[
         ..ANY
     },
     Reason {
-        why: "its init may call reboot(2), and a process of exec, which may not, cannot look into it",
+        why: "root of a system container has all rights over what is the container's",
         cases: &["system"],
         places: &[
-            "first/calls/reboot",
-            "first/capabilities/*",
+            "*/capabilities/*",
             "*/process_1/bounding",
             "*/process_1/effective",
             "*/process_1/permitted",
-            "exec/process_1/*",
+            "*/files/proc/sys/proc/sys/user/*",
+        ],
+        ..ANY
+    },
+    Reason {
+        why: "its cgroups are its own to divide",
+        cases: &["system"],
+        other: RUNC,
+        places: &["*/files/sys/fs/cgroup/*"],
+        ours: "ok*",
+        ..ANY
+    },
+    Reason {
+        why: "it has a /run and a /tmp of its own, and fuse and tun",
+        cases: &["system"],
+        places: &[
+            "*/mounts/run/*",
+            "*/mounts/tmp/*",
+            "*/places/run/*",
+            "*/dev/fuse*",
+            "*/dev/net*",
         ],
         ..ANY
     },
@@ -178,7 +196,6 @@ pub(crate) const REASONS: &[Reason] = &[
             "docker-terminal",
             "podman",
             "user-namespace",
-            "system",
         ],
         other: RUNC,
         places: &["*/mounts/sys/super"],
@@ -270,6 +287,7 @@ pub(crate) const REASONS: &[Reason] = &[
             "podman",
             "podman-privileged",
             "rootless",
+            "system",
         ],
         other: CRUN,
         places: &["*/keyring/description"],
@@ -278,10 +296,17 @@ pub(crate) const REASONS: &[Reason] = &[
     },
     Reason {
         why: "the session's keyring has runc's name, and exec has it as well; its user may search it",
-        cases: &["rootless"],
+        cases: &["rootless", "system"],
         other: RUNC,
         places: &["*/keyring/description"],
         ours: "keyring;0;0;3f1b0000;_ses.ID",
+        ..ANY
+    },
+    Reason {
+        why: "the session's keyring has runc's name, and exec has it as well; its user may search it",
+        cases: &["system"],
+        other: CRUN,
+        places: &["*/keys", "*/keys/session"],
         ..ANY
     },
     Reason {
@@ -349,8 +374,8 @@ pub(crate) const REASONS: &[Reason] = &[
     Reason {
         why: "and is told by $container that it is in one",
         cases: &["system"],
-        places: &["first/env/container", "*/process_1/environ"],
-        ours: "*container=vzrun*",
+        places: &["first/env/container*", "*/process_1/environ"],
+        ours: "*container*",
         ..ANY
     },
 ];
