@@ -3,12 +3,12 @@
 
 use integration::{
     Call, Engine, IMAGE, Output, Running, Runtime, Terminal, differs, engine_call, engine_daemon,
-    engine_dir, fresh_path, image_tar, test_name, until, wait_nothing_left,
+    engine_dir, fresh_path, image_tar, rounds, test_name, until, wait_nothing_left,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a system boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -684,13 +684,7 @@ fn systemd_as_a_server(place: Place) {
     let inspect = || system.call(&["inspect", format], &[]).run().ok().stdout;
     let begun = inspect();
     for _ in 0..3 {
-        system.exec(&["touch", "/run/of-this-boot"]).ok();
-        // It may be killed before it can say that all is well.
-        system.exec(&["systemctl", "reboot"]);
-        until("the next boot", || {
-            let output = system.exec(&["test", "!", "-e", "/run/of-this-boot"]);
-            (output.code() == Some(0)).then_some(())
-        });
+        system.reboot(&["systemctl", "reboot"]);
         system.wait_running();
     }
     assert_eq!(inspect(), begun);
@@ -714,4 +708,174 @@ fn a_server_in_rootless_podman() {
 fn a_server_in_docker() {
     differs!(Runc | Crun, "no system containers");
     systemd_as_a_server(Docker);
+}
+
+const SERVER: &str = "--annotation=io.vzrun.system=true";
+
+impl System {
+    /// Has it rebooted by a command inside, and waits for its next boot.
+    #[track_caller]
+    fn reboot(&self, command: &[&str]) {
+        self.exec(&["touch", "/run/of-this-boot"]).ok();
+        // It may be killed before it can say that all is well.
+        self.exec(command);
+        until("the next boot", || {
+            let output = self.exec(&["test", "!", "-e", "/run/of-this-boot"]);
+            (output.code() == Some(0)).then_some(())
+        });
+    }
+}
+
+/// sysvinit, with its own scripts or OpenRC's, with nothing but the annotation and a login on the console.
+fn sysvinit_as_a_server(image: &str) -> System {
+    let inittab_d = inittab_d();
+    let system = System::boot(Podman, image, &[SERVER, &inittab_d], &["/sbin/init"]);
+    let booted = || {
+        let level = system.exec(&["runlevel"]).stdout;
+        (level.trim() == "N 2").then_some(())
+    };
+    until("runlevel 2", booted);
+    system.reboot(&["shutdown", "-r", "now"]);
+    until("runlevel 2 again", booted);
+    system
+}
+
+#[test]
+fn a_server_of_sysvinit() {
+    differs!(Runc | Crun, "no system containers");
+    let system = sysvinit_as_a_server("sysvinit");
+    assert_eq!(system.stop(), "0");
+    let console = system.logs();
+    assert!(!console.contains("returned failure"), "{console}");
+}
+
+#[test]
+fn a_server_of_openrc() {
+    differs!(Runc | Crun, "no system containers");
+    let system = sysvinit_as_a_server("openrc");
+    until("all services", || {
+        let services = system.exec(&["rc-status", "default"]).stdout;
+        let started = services.contains("started") && !services.contains("stopped");
+        started.then_some(())
+    });
+    let crashed = system.exec(&["rc-status", "--crashed"]).stdout;
+    assert_eq!(crashed.trim(), "");
+    assert_eq!(system.stop(), "0");
+}
+
+/// busybox's init, a hundred times in a row where `VZRUN_TEST_ROUNDS=100` says so: always the same container, with the same
+/// addresses and limits.
+#[test]
+fn reboots_in_a_row_in_podman() {
+    differs!(Runc | Crun, "no system containers");
+    let volumes = busybox_flags(|file, at| format!("--volume={}:{at}:ro", file.display()));
+    let mut flags = vec![SERVER, "--ulimit=nofile=777:777", "--restart=on-failure"];
+    flags.extend(volumes.iter().map(String::as_str));
+    let system = System::boot(Podman, "bb", &flags, &["/bin/init"]);
+    let seen = || {
+        let inside = "ip -o -4 addr; ulimit -n; cat /proc/self/uid_map";
+        let format = "--format={{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}";
+        let outside = system.call(&["inspect", format], &[]).run().ok().stdout;
+        system.printed(&["sh", "-c", inside]) + &outside
+    };
+    let at_first = seen();
+    for _ in 0..rounds(10, 1.0) {
+        system.reboot(&["reboot"]);
+    }
+    assert_eq!(seen(), at_first);
+    system.exec(&["poweroff"]);
+    assert_eq!(system.ended(), "0");
+}
+
+#[test]
+fn reboots_in_a_row_in_containerd() {
+    differs!(Runc | Crun, "no system containers");
+    let mounts = busybox_flags(|file, at| {
+        format!(
+            "--mount=type=bind,src={},dst={at},options=rbind:ro",
+            file.display()
+        )
+    });
+    let mut flags = vec![SERVER];
+    flags.extend(mounts.iter().map(String::as_str));
+    let call = |id: &str, command: &[&str]| {
+        let call = Ctr.bare().args(["task", "exec", "--exec-id", id]);
+        call.arg(test_name()).args(command).run()
+    };
+    let pid = || Ctr.bare().args(["task", "list"]).run().ok().stdout;
+    under_ctr("bb", &flags, "/bin/init", 0, |terminal| {
+        log_in(terminal);
+        let at_first = pid();
+        for round in 0..rounds(10, 1.0) {
+            call(&format!("m{round}"), &["touch", "/run/of-this-boot"]).ok();
+            call(&format!("r{round}"), &["reboot"]);
+            let mut tries = 0;
+            until("the next boot", || {
+                tries += 1;
+                let id = format!("t{round}-{tries}");
+                let output = call(&id, &["test", "!", "-e", "/run/of-this-boot"]);
+                (output.code() == Some(0)).then_some(())
+            });
+        }
+        assert_eq!(pid(), at_first);
+        "SIGTERM"
+    });
+}
+
+#[test]
+fn a_server_in_containerd() {
+    differs!(Runc | Crun, "no system containers");
+    let call = |id: &str, command: &[&str]| {
+        let call = Ctr.bare().args(["task", "exec", "--exec-id", id]);
+        call.arg(test_name()).args(command).run()
+    };
+    let running = |boot: &str| {
+        let mut tries = 0;
+        let ask = ["systemctl", "is-system-running", "--wait"];
+        let state = until("systemd", || {
+            tries += 1;
+            wait_state(&call(&format!("{boot}{tries}"), &ask))
+        });
+        assert_eq!(state, "running");
+    };
+    under_ctr("systemd", &[SERVER], "/sbin/init", 0, |terminal| {
+        log_in(terminal);
+        running("first");
+        call("reboot", &["systemctl", "reboot"]);
+        terminal.read_until("Rebooting.");
+        log_in(terminal);
+        running("second");
+        "SIGTERM"
+    });
+}
+
+/// How long it takes until everything is started.
+fn boot_time(runtime: &str, flags: &[&str]) -> Duration {
+    let (name, image) = (test_name(), Podman.image("systemd"));
+    let podman = |args: &[&str]| Podman.bare().args(args);
+    let begun = Instant::now();
+    let call = podman(&[&format!("--runtime={runtime}"), "run", "--detach", "-t"]);
+    let call = call.args(["--name", &name]).args(flags);
+    call.args([&image, "/sbin/init"]).run().ok();
+    let ask = ["exec", &name, "systemctl", "is-system-running", "--wait"];
+    let state = until("systemd", || wait_state(&podman(&ask).run()));
+    let time = begun.elapsed();
+    assert_eq!(state, "running");
+    podman(&["rm", "--force", "--time=0", &name]).run().ok();
+    time
+}
+
+/// At most half as long again as without a keeper, ids of its own and /proc of its own.
+#[test]
+fn a_server_boots_as_fast() {
+    differs!(Runc | Crun, "no system containers");
+    let ours = Runtime::get().path().display().to_string();
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..rounds(3, 0.1) {
+        without.push(boot_time("/usr/bin/crun", &["--systemd=always"]));
+        with.push(boot_time(&ours, &[SERVER]));
+    }
+    let best = |times: &[Duration]| *times.iter().min().unwrap();
+    println!("with: {with:?}, without: {without:?}");
+    assert!(best(&with) < best(&without) * 3 / 2, "{with:?} {without:?}");
 }

@@ -49,11 +49,12 @@ pub(crate) fn kind_of_init(program: &str) -> &str {
     Kind::of(Path::new(program)).name().unwrap_or(name)
 }
 
-/// Passes a signal on to init. TERM asks for an orderly shutdown in the words of this init; INT is Ctrl-Alt-Del for each of
+/// Passes a signal on to init. TERM asks for an orderly shutdown in the words of this init, and so does what engines send to
+/// all that is called init (Podman: systemd's own word for it); INT is Ctrl-Alt-Del for each of
 /// them as it is.
 pub(super) fn signal(init: impl AsFd, number: i32) {
     let kind = match number {
-        libc::SIGTERM => Kind::of(&program_of_init()),
+        libc::SIGTERM | SYSTEMD_HALT => Kind::of(&program_of_init()),
         _ => Kind::Other,
     };
     // Whatever fails, fails because it has ended, which is seen next.
