@@ -589,6 +589,8 @@ fn under_ctr(
         .args(["run", "--rm", "--tty", "--cpu-shares=0", "--runc-binary"]);
     let call = call.arg(Runtime::get().path()).args(flags);
     let call = call.args([&image, &name, init]);
+    // As long as the body takes, which waits for things of its own.
+    let call = call.limit(Duration::from_secs(900));
     let running = call.terminal(&terminal).spawn();
     let signal = body(&mut terminal);
     let kill = Ctr.bare().args(["task", "kill", "--signal", signal, &name]);

@@ -1,5 +1,5 @@
 //! What an init finds out about its container, by the rules of systemd's container interface
-//! (https://systemd.io/CONTAINER_INTERFACE): variables, file systems, files in /run/host.
+//! (<https://systemd.io/CONTAINER_INTERFACE>): variables, file systems, files in /run/host.
 
 use std::path::Path;
 
