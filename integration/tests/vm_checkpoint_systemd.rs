@@ -6,7 +6,7 @@
 
 use integration::{
     Bundle, Call, CgroupDriver, Container, HostMount, Output, Value, differs, json, needs, rounds,
-    until, until_within,
+    until_within,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -103,7 +103,7 @@ impl Network {
             use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
             use std::os::fd::AsFd;
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            until("the server", || {
+            until_within(PATIENCE, "the server", || {
                 TcpStream::connect(("127.0.0.1", PORT)).ok()
             })
         };
@@ -126,7 +126,7 @@ fn tmpfs(place: &str, options: &[&str]) -> Value {
 }
 
 /// The config as Podman makes it with --systemd=always.
-fn configure(bundle: &Bundle, root: &Path, network: Option<&Network>) {
+fn configure(bundle: &Bundle, root: &Path, network: &Network) {
     bundle.set("/root/path", json!(root));
     bundle.set("/annotations/io.vzrun.migratable", json!("true"));
     bundle.args(&["/sbin/init"]);
@@ -175,9 +175,7 @@ fn configure(bundle: &Bundle, root: &Path, network: Option<&Network>) {
         &format!("/mounts/{cgroup}/options"),
         json!(["nosuid", "noexec", "nodev", "rw"]),
     );
-    if let Some(network) = network {
-        bundle.namespace(json!({"type": "network", "path": network.path()}));
-    }
+    bundle.namespace(json!({"type": "network", "path": network.path()}));
     bundle.set(
         "/linux/resources",
         json!({"memory": {"limit": 512 << 20}, "pids": {"limit": 300}, "cpu": {"shares": 512}}),
@@ -206,6 +204,7 @@ fn root(place: Place, bundle: &Bundle, user_namespace: bool) -> (PathBuf, Vec<Ho
             (home.join("merged"), vec![mount])
         }
         Place::Btrfs => {
+            host(&["modprobe", "--all", "loop", "btrfs"]);
             let (image, mounted) = (home.join("image"), home.join("mounted"));
             host(&["truncate", "-s", "800M", image.to_str().unwrap()]);
             host(&["mkfs.btrfs", "-q", image.to_str().unwrap()]);
@@ -304,9 +303,13 @@ impl System<'_> {
         }
         assert!(!own.join("vzrun.criu").exists());
         // Timers and the service manager do their work: a unit is started that was not there before.
-        let ticks = read("/var/tick").lines().count();
-        until(&format!("a tick after {when}"), || {
-            (read("/var/tick").lines().count() > ticks).then_some(())
+        let ticks = || {
+            let call = self.c.exec_call(&[""; 0], &["cat", "/var/tick"]);
+            call.limit(PATIENCE).run().stdout.lines().count()
+        };
+        let before = ticks();
+        until_within(PATIENCE, &format!("a tick after {when}"), || {
+            (ticks() > before).then_some(())
         });
         // The end of one that was there at the checkpoint is noticed, too.
         let script = "systemctl restart limited && systemctl is-active limited cron dbus ssh echo systemd-journald systemd-logind";
@@ -364,8 +367,8 @@ fn cycles(place: Place, user_namespace: bool) {
     differs!(Runc | Crun, "does not restore a system like this");
     let bundle = Bundle::new();
     let network = Network::new(bundle.id());
-    let (root, _mounts) = root(place, &bundle, user_namespace);
-    configure(&bundle, &root, Some(&network));
+    let (root, mounts) = root(place, &bundle, user_namespace);
+    configure(&bundle, &root, &network);
     if user_namespace {
         bundle.namespace(json!({"type": "user"}));
         let map = json!([{"containerID": 0, "hostID": BASE, "size": 65536}]);
@@ -378,7 +381,7 @@ fn cycles(place: Place, user_namespace: bool) {
     }
     system.c.delete_force().ok();
     drop(system);
-    drop(_mounts);
+    drop(mounts);
     fs::remove_dir_all(Path::new(DISK).join(bundle.id())).unwrap();
 }
 
@@ -403,4 +406,13 @@ fn on_btrfs() {
         "the cgroupfs driver, as once is enough"
     );
     cycles(Place::Btrfs, false);
+}
+
+#[test]
+fn in_a_user_namespace() {
+    needs!(
+        CgroupDriver::get() == CgroupDriver::Cgroupfs,
+        "the cgroupfs driver, as once is enough"
+    );
+    cycles(Place::Directory, true);
 }

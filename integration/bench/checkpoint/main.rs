@@ -21,8 +21,9 @@ const DETACH: &str = "--detach";
 fn main() {
     let words: Vec<String> = std::env::args().collect();
     match &words[..] {
-        [name, words @ ..] if name == "criu" || name.ends_with("/criu") => stand_in(words),
+        // By whichever name.
         [_, role, pid] if role == WATCH || role == DETACH => attend(role, pid),
+        [name, words @ ..] if name == "criu" || name.ends_with("/criu") => stand_in(words),
         [_, vzrun, runc] => measure(vzrun, runc, 20),
         [_, vzrun, runc, rounds] => measure(vzrun, runc, rounds.parse().expect("ROUNDS")),
         _ => panic!("checkpoint VZRUN RUNC [ROUNDS]"),
@@ -56,7 +57,7 @@ fn stand_in(words: &[String]) {
     panic!("criu: {failed}");
 }
 
-// This process ends before what it leaves behind.
+// Who makes the one that watches ends at once.
 #[allow(clippy::zombie_processes)]
 fn attend(role: &str, pid: &str) {
     // CRIU's connection, whose end the runtime waits for.

@@ -4,6 +4,7 @@
 //! nothing, and poll(2) of a file without such a line says at once that there is an error, for ever: systemd and its services would
 //! do nothing else. What was written nobody tells. So each gets the line that systemd writes.
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::preflight::below;
@@ -30,8 +31,10 @@ pub(crate) fn watch_again(init: i32, procfs: &Procfs) -> Result<()> {
         for number in watches.filter_map(|number| number.parse().ok()) {
             let written =
                 pidfd::getfd(&process, number).and_then(|file| fs::write_once(file, LINE));
-            // It may have one after all (EBUSY), or be of a controller that has gone.
-            if let Err(error) = written {
+            // EBUSY: it has one, by another descriptor of the same file.
+            if let Err(error) = written
+                && error.errno() != Some(Errno::BUSY)
+            {
                 crate::log::warn(format_args!(
                     "process {pid} watches pressure, and may be kept busy by that: {error}"
                 ));
