@@ -2,8 +2,9 @@
 //! containerd with the runtime under test. The images are made by `hack/images`.
 
 use integration::{
-    Call, Engine, IMAGE, Output, Running, Runtime, Terminal, differs, engine_call, engine_daemon,
-    engine_dir, fresh_path, image_tar, rounds, test_name, until, wait_nothing_left,
+    Bundle, Call, Engine, IMAGE, Output, Running, Runtime, Terminal, differs, engine_call,
+    engine_daemon, engine_dir, fresh_path, image_tar, json, rounds, test_name, until,
+    wait_nothing_left,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -849,6 +850,31 @@ fn a_server_in_containerd() {
         running("second");
         "SIGTERM"
     });
+}
+
+/// Without an engine: a bundle whose root is the distribution as it is on the disk.
+#[test]
+fn a_server_of_a_bundle() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = Bundle::new();
+    let root = Path::new("/var/tmp").join(bundle.id());
+    fs::create_dir(&root).unwrap();
+    let unpack = engine_call("tar").args(["-C", root.to_str().unwrap(), "-xf"]);
+    unpack.arg(distribution("systemd")).run().ok();
+    bundle.set("/root/path", json!(root));
+    bundle.set("/annotations", json!({"io.vzrun.system": "auto"}));
+    bundle.args(&["/sbin/init"]);
+    let c = bundle.container();
+    let running = c.spawn_run();
+    let ask = ["systemctl", "is-system-running", "--wait"];
+    let state = until("systemd", || wait_state(&c.exec(&ask)));
+    let failed = c.exec(&["systemctl", "--failed", "--no-legend"]).stdout;
+    assert_eq!((state.as_str(), failed.as_str()), ("running", ""));
+    assert_eq!(c.state()["system"]["init"], "systemd");
+    c.kill("TERM").ok();
+    running.wait().exits(0);
+    assert_eq!(bundle.leftovers(), [""; 0]);
+    fs::remove_dir_all(root).unwrap();
 }
 
 /// How long it takes until everything is started.
