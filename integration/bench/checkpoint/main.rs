@@ -1,4 +1,4 @@
-//! checkpoint VZRUN RUNC [ROUNDS]: what a runtime adds to CRIU's time, at a checkpoint and at a restore.
+//! `checkpoint VZRUN RUNC [ROUNDS]`: what a runtime adds to CRIU's time, at a checkpoint and at a restore.
 //!
 //! This program stands in for criu in `$PATH` as well: it notes when CRIU begins, has a process wait for its end, and executes
 //! the real one. A runtime's own part is the wall time of its command without that.
