@@ -15,6 +15,12 @@ fn system(script: &str) -> Bundle {
     bundle
 }
 
+/// With the host's ids.
+fn without_users(bundle: Bundle) -> Bundle {
+    bundle.set("/annotations/io.vzrun.userns", json!("false"));
+    bundle
+}
+
 /// In a user namespace of its own.
 fn with_users(bundle: Bundle) -> Bundle {
     bundle.namespace(json!({"type": "user"}));
@@ -250,12 +256,12 @@ fn a_nested_procfs_can_be_mounted() {
     };
     works(&with_users(system(BOOT)));
     // Without a user namespace where nothing is hidden from anybody.
-    let open = system(BOOT);
+    let open = without_users(system(BOOT));
     open.set("/linux/maskedPaths", json!([]));
     open.set("/linux/readonlyPaths", json!([]));
     works(&open);
     // Where the container's root is the host's, what is hidden stays hidden.
-    let hidden = system(BOOT);
+    let hidden = without_users(system(BOOT));
     let c = booted(&hidden);
     nested(&c).fails();
     assert_eq!(
@@ -267,7 +273,7 @@ fn a_nested_procfs_can_be_mounted() {
 #[test]
 fn what_the_config_covers_stays_covered() {
     differs!(Runc | Crun, "no system containers");
-    let bundle = system(BOOT);
+    let bundle = without_users(system(BOOT));
     let file = bundle.home().join("loadavg");
     fs::write(&file, "of the engine\n").unwrap();
     bundle.mount(json!({"destination": "/proc/loadavg", "type": "bind", "source": file, "options": ["bind"]}));
@@ -415,7 +421,7 @@ fn a_cut_connection_does_not_end_the_container() {
     until("boot 2", || bundle.rootfs("boot-2").exists().then_some(()));
     let seen = output(
         &c,
-        "cat /proc/meminfo; grep -c fuse /proc/self/mountinfo; true",
+        "cat /proc/meminfo; grep -c fuse.vzrun /proc/self/mountinfo; true",
     );
     assert!(
         seen.starts_with("MemTotal:") && seen.ends_with("\n0\n"),

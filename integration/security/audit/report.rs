@@ -42,6 +42,9 @@ pub(crate) fn facts(who: &str, text: &str, bundle: &Bundle) -> Facts {
         let kind = target.split(":[").next().unwrap_or_default();
         fd["target"] = Value::from(if io { "the caller's" } else { kind });
     }
+    // Two signals are glibc's own: its posix_spawn(3) has them ignored, and they are the caller's, then.
+    let ignored = report["signals_ignored"].as_array_mut().unwrap();
+    ignored.retain(|signal| !["32", "33"].contains(&signal.to_string().trim_matches('"')));
     // A terminal's size comes when it comes.
     for size in report["tty"].as_array_mut().unwrap() {
         *size = Value::from(if size.is_null() { "none" } else { "a terminal" });
