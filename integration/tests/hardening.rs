@@ -368,7 +368,7 @@ fn links_to_names_that_are_no_utf8() {
 /// user's other processes and leaves no core; its program is open again.
 #[test]
 fn an_init_that_waits_is_undumpable() {
-    differs!(Crun, "its init is dumpable");
+    differs!(Runc | Crun, "its init is dumpable");
     let bundle = Bundle::rootless(1000, 1000);
     let c = bundle.container();
     c.create();
