@@ -271,10 +271,11 @@ impl ChildEnd {
     pub(super) fn tell(&self, request: &Request) -> Result<()> {
         match rustix::io::retry_on_intr(|| rustix::io::write(&self.socket, &request.encode())) {
             Ok(_) => Ok(()),
-            Err(errno @ (Errno::PIPE | Errno::CONNRESET)) => Err(errno).call(|| "write()"),
-            Err(_) => socket::send(&self.socket, &request.encode(), &[]),
+            Err(errno @ (Errno::PIPE | Errno::CONNRESET)) => {
+                Err(errno).call(|| "talking to vzrun: write()")
+            }
+            Err(_) => self.say(request, &[]),
         }
-        .context(|| "talking to vzrun")
     }
 
     /// Tells the parent why this child ends.

@@ -48,10 +48,10 @@ fn runs_an_init(spec: &spec::Spec) -> bool {
 pub(crate) fn complete(spec: &mut spec::Spec, id: &str, time_namespaces: bool) -> Result<()> {
     namespaces(spec, time_namespaces)?;
     interface::complete(spec, id)?;
-    if has_own_users(spec) {
+    let own_users = has_own_users(spec);
+    if own_users {
         rights::complete(spec)?;
     }
-    let own_users = has_own_users(spec);
     if let Some(process) = spec.process_mut().as_mut().filter(|_| own_users) {
         rights::of_root(process);
     }
