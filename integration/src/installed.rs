@@ -130,3 +130,15 @@ pub fn wait_nothing_left(id: &str) {
         (!found).then_some(())
     });
 }
+
+/// The root file system of a distribution that `hack/images` has made, as a tar archive.
+pub fn distribution(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images/current");
+    let tar = dir.join(format!("{name}.tar"));
+    assert!(
+        tar.exists(),
+        "{} is not there: run hack/images",
+        tar.display()
+    );
+    tar
+}

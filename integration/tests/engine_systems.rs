@@ -2,14 +2,14 @@
 //! containerd with the runtime under test. The images are made by `hack/images`.
 
 use integration::{
-    Bundle, Call, Engine, IMAGE, Output, Running, Runtime, Terminal, differs, engine_call,
-    engine_daemon, engine_dir, fresh_path, image_tar, json, rounds, test_name, until,
+    Bundle, Call, Engine, IMAGE, Output, Running, Runtime, Terminal, differs, distribution,
+    engine_call, engine_daemon, engine_dir, fresh_path, image_tar, json, rounds, test_name, until,
     wait_nothing_left,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where a system boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,18 +159,6 @@ fn start_containerd() {
     fs::write(&file, config).unwrap();
     let asks = || Ctr.client().arg("version");
     engine_daemon("containerd", &["--config", &file], &[], asks);
-}
-
-/// A root file system that `hack/images` has made.
-fn distribution(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images/current");
-    let tar = dir.join(format!("{name}.tar"));
-    assert!(
-        tar.exists(),
-        "{} is not there: run hack/images",
-        tar.display()
-    );
-    tar
 }
 
 /// A system that boots, named after the test. It is removed when dropped.
@@ -875,35 +863,4 @@ fn a_server_of_a_bundle() {
     running.wait().exits(0);
     assert_eq!(bundle.leftovers(), [""; 0]);
     fs::remove_dir_all(root).unwrap();
-}
-
-/// How long it takes until everything is started.
-fn boot_time(runtime: &str, flags: &[&str]) -> Duration {
-    let (name, image) = (test_name(), Podman.image("systemd"));
-    let podman = |args: &[&str]| Podman.bare().args(args);
-    let begun = Instant::now();
-    let call = podman(&[&format!("--runtime={runtime}"), "run", "--detach", "-t"]);
-    let call = call.args(["--name", &name]).args(flags);
-    call.args([&image, "/sbin/init"]).run().ok();
-    let ask = ["exec", &name, "systemctl", "is-system-running", "--wait"];
-    let state = until("systemd", || wait_state(&podman(&ask).run()));
-    let time = begun.elapsed();
-    assert_eq!(state, "running");
-    podman(&["rm", "--force", "--time=0", &name]).run().ok();
-    time
-}
-
-/// At most half as long again as without a keeper, ids of its own and /proc of its own.
-#[test]
-fn a_server_boots_as_fast() {
-    differs!(Runc | Crun, "no system containers");
-    let ours = Runtime::get().path().display().to_string();
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    for _ in 0..rounds(3, 0.1) {
-        without.push(boot_time("/usr/bin/crun", &["--systemd=always"]));
-        with.push(boot_time(&ours, &[SERVER]));
-    }
-    let best = |times: &[Duration]| *times.iter().min().unwrap();
-    println!("with: {with:?}, without: {without:?}");
-    assert!(best(&with) < best(&without) * 3 / 2, "{with:?} {without:?}");
 }

@@ -234,8 +234,10 @@ fn is_clear(output: &Output) {
         .map_or(error, |(_, text)| text)
         .replace("\\\"", "'");
     text.retain(|c| c != '"');
+    if let Some((_, rest)) = text.split_once(" failed: ") {
+        text = rest.to_string();
+    }
     for start in [
-        "vzrun create failed: ",
         "unable to start container process: ",
         "error during container init: ",
     ] {

@@ -57,7 +57,7 @@ impl Delegation {
     /// EPERM for an ordinary user who would give it to somebody else.
     pub(crate) fn apply(self, cgroup: &Cgroup) -> Result<()> {
         let list = fs::open(LIST, OFlags::RDONLY).and_then(|file| fs::read_to_end(file, 1 << 16));
-        let list = match list {
+        let list = match list.context(|| LIST) {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) if fs::is_missing(&error) => LIST_OF_OLD.to_owned(),
             Err(error) => return Err(error),

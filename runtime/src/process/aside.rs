@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::setup::namespaces::kind;
 use crate::sys::fs::{self, OFlags};
 use crate::sys::mount::{self, MountAttr, propagation};
@@ -34,8 +34,9 @@ impl Aside {
     }
 
     fn go_back(&self) -> Result<()> {
-        namespace::setns(&self.namespace, kind::MOUNT)?;
-        process::fchdir(&self.directory)
+        namespace::setns(&self.namespace, kind::MOUNT)
+            .and_then(|()| process::fchdir(&self.directory))
+            .context(|| "coming back to the host's mount namespace")
     }
 }
 
