@@ -1,9 +1,10 @@
 //! What CRIU says: an answer of any bytes is an error of one line or none, the reason out of its log is a line of that log,
-//! and of the names in images only those of streams are taken.
+//! of the names in images only those of streams are taken, and of the cgroups in them none that leads elsewhere.
 
 #![cfg_attr(feature = "libfuzzer", no_main)]
 
-use vzrun::fuzz::criu;
+use std::path::Component;
+use vzrun::fuzz::{cgroup, criu};
 use vzrun_fuzz::target;
 
 target!(|data| {
@@ -31,7 +32,35 @@ target!(|data| {
         .collect();
     reason(&whole);
     streams(&log);
+    cgroups(data);
 });
+
+fn cgroups(image: &[u8]) {
+    for (path, files) in cgroup::tree(image).unwrap_or_default() {
+        let mut parts = path.components();
+        assert!(
+            parts.all(|part| matches!(part, Component::Normal(_))),
+            "{path:?}"
+        );
+        for file in files {
+            let (controller, _) = file.split_once('.').expect("a controller's file");
+            let moves = [
+                "procs",
+                "threads",
+                "kill",
+                "freeze",
+                "subtree_control",
+                "type",
+                "pressure",
+            ];
+            assert!(!file.contains('/') && !controller.is_empty(), "{file:?}");
+            assert!(
+                !moves.iter().any(|name| file == format!("cgroup.{name}")),
+                "{file:?}"
+            );
+        }
+    }
+}
 
 fn reason(log: &str) {
     let Some(reason) = criu::reason(log) else {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 pub use crate::cgroup::doors as cgroup;
 pub use crate::checkpoint::doors as criu;
 pub use crate::container::doors as state;
+pub use crate::view::doors as view;
 
 use crate::error::Result;
 use crate::host::Host;

@@ -18,6 +18,13 @@ pub fn place(given: Option<&Path>, id: &str) -> Result<PathBuf> {
     path::resolve(given, id, &Procfs::open()?)
 }
 
+/// What an image says of the cgroups in the container: the directories that a restore makes, and the files in them that it
+/// writes to. `None`: it is refused.
+pub fn tree(image: &[u8]) -> Option<Vec<(PathBuf, Vec<String>)>> {
+    let tree: super::Tree = serde_json::from_slice(image).ok()?;
+    Some(tree.places())
+}
+
 /// The cgroup in a /proc/PID/cgroup.
 pub fn of_process(text: &str) -> PathBuf {
     path::of_process(text)

@@ -58,8 +58,10 @@ const DEEPEST: usize = 64;
 /// Where CRIU waits while processes come back below the container's own cgroup.
 const WAITING: &str = "vzrun.criu";
 
-/// All of them, each behind the one that it is in. The first is the container's own.
+/// All of them, each behind the one that it is in. The first is the container's own. None that is read has anything else in it
+/// than names of directories, of controllers and of [`SETTINGS`].
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Cell>")]
 pub(crate) struct Tree(Vec<Cell>);
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,12 +77,43 @@ struct Cell {
     settings: BTreeMap<String, String>,
 }
 
+impl TryFrom<Vec<Cell>> for Tree {
+    type Error = Error;
+
+    fn try_from(cells: Vec<Cell>) -> Result<Tree> {
+        if cells.len() > MOST {
+            return Err(Error::config(format!("more than {MOST} cgroups")));
+        }
+        for cell in &cells {
+            cell.check()
+                .context(|| format!("the cgroup {:?}", cell.path.join("/")))?;
+        }
+        Ok(Tree(cells))
+    }
+}
+
 impl Tree {
     /// Nothing is in the container's own cgroup but other cgroups.
     pub(crate) fn hands_down(&self) -> bool {
         self.0
             .first()
             .is_some_and(|own| !own.controllers.is_empty())
+    }
+}
+
+#[cfg(feature = "fuzz")]
+impl Tree {
+    /// The directories that are made, and the files in them that are written to.
+    pub(super) fn places(&self) -> Vec<(std::path::PathBuf, Vec<String>)> {
+        let cells = self.0.iter();
+        cells
+            .map(|cell| {
+                (
+                    cell.path.iter().collect(),
+                    cell.settings.keys().cloned().collect(),
+                )
+            })
+            .collect()
     }
 }
 
@@ -116,26 +149,20 @@ impl Cgroup {
     }
 
     /// Makes their directories again.
-    ///
-    /// # Errors
-    /// A name that is none.
     pub(crate) fn lay_out(&self, tree: &Tree) -> Result<()> {
-        for cell in tree.0.iter().take(MOST) {
+        for cell in &tree.0 {
             cell.make(self).context(|| cell.words())?;
         }
         Ok(())
     }
 
     /// Makes them what they were, when no process is left in the container's own. `outer`: the host's id for one within the container.
-    ///
-    /// # Errors
-    /// A name in it that is none.
     pub(crate) fn plant(
         &self,
         tree: &Tree,
         outer: impl Fn(u32, u32) -> Option<(u32, u32)>,
     ) -> Result<()> {
-        for cell in tree.0.iter().take(MOST) {
+        for cell in &tree.0 {
             cell.plant(self, &outer).context(|| cell.words())?;
         }
         Ok(())
@@ -216,6 +243,34 @@ impl Cell {
         })
     }
 
+    fn check(&self) -> Result<()> {
+        if self.path.len() > DEEPEST {
+            return Err(Error::config(format!(
+                "more than {DEEPEST} within each other"
+            )));
+        }
+        let is_controller = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase());
+        let mut controllers = self.controllers.split_whitespace();
+        let wrong = None
+            .or(self
+                .path
+                .iter()
+                .find(|name| !is_name(name))
+                .map(|name| (name.as_str(), "name of a cgroup")))
+            .or(self
+                .settings
+                .keys()
+                .find(|name| !is_setting(name))
+                .map(|name| (name.as_str(), "limit of a cgroup")))
+            .or(controllers
+                .find(|name| !is_controller(name))
+                .map(|name| (name, "controller")));
+        match wrong {
+            Some((name, what)) => Err(Error::config(format!("{name:?} is no {what}"))),
+            None => Ok(()),
+        }
+    }
+
     fn words(&self) -> String {
         format!("making the cgroup {:?} again", self.path.join("/"))
     }
@@ -223,9 +278,6 @@ impl Cell {
     fn plant(&self, own: &Cgroup, outer: impl Fn(u32, u32) -> Option<(u32, u32)>) -> Result<()> {
         let directory = self.make(own)?;
         for (name, value) in &self.settings {
-            if !is_setting(name) {
-                return Err(Error::config(format!("{name:?} is no limit of a cgroup")));
-            }
             let now = match fs::read_at(&directory, name) {
                 // The limit is for a controller that this host does not have.
                 Err(error) => {
@@ -276,13 +328,7 @@ impl Cell {
     fn make(&self, own: &Cgroup) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let mut directory = fs::openat(&own.directory, ".", flags, 0)?;
-        if self.path.len() > DEEPEST {
-            return Err(Error::config("too deep"));
-        }
         for name in &self.path {
-            if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\n']) {
-                return Err(Error::config(format!("{name:?} is no name of a cgroup")));
-            }
             match fs::mkdirat(&directory, name, 0o755) {
                 Err(error) if error.errno() != Some(Errno::EXIST) => return Err(error),
                 _ => {}
@@ -294,9 +340,6 @@ impl Cell {
 
     fn hand_down(&self, directory: &OwnedFd) -> Result<()> {
         for name in self.controllers.split_whitespace() {
-            if !name.bytes().all(|byte| byte.is_ascii_lowercase()) {
-                return Err(Error::config(format!("{name:?} is no controller")));
-            }
             let written = fs::write_at(directory, "cgroup.subtree_control", format!("+{name}"));
             match written {
                 Err(error) if fs::is_missing(&error) => {
@@ -309,6 +352,11 @@ impl Cell {
         }
         Ok(())
     }
+}
+
+/// Of one directory in another.
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\n', '\0'])
 }
 
 fn is_setting(name: &str) -> bool {
@@ -352,11 +400,7 @@ mod tests {
         std::fs::create_dir_all(place.join("own")).unwrap();
         let directory = fs::open(place.join("own"), OFlags::PATH | OFlags::DIRECTORY).unwrap();
         let own = Cgroup::of(directory, &place);
-        let plant = |json: &str| {
-            let tree: Tree = serde_json::from_str(json).unwrap();
-            own.plant(&tree, |_, _| None)
-                .map_err(|error| error.to_string())
-        };
+        let read = |json: &str| serde_json::from_str::<Tree>(json);
         for (json, words) in [
             (
                 r#"[{"path":["a",".."],"controllers":"","owner":null,"limiter":null,"settings":{}}]"#,
@@ -375,12 +419,15 @@ mod tests {
                 "no limit",
             ),
         ] {
-            let error = plant(json).unwrap_err();
+            let error = read(json).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
         // Not where a link leads.
         std::os::unix::fs::symlink("..", place.join("own/link")).unwrap();
-        assert!(plant(r#"[{"path":["link","x"],"controllers":"","owner":null,"limiter":null,"settings":{}}]"#).is_err());
+        let json =
+            r#"[{"path":["link","x"],"controllers":"","owner":null,"limiter":null,"settings":{}}]"#;
+        assert!(own.lay_out(&read(json).unwrap()).is_err());
+        assert!(own.plant(&read(json).unwrap(), |_, _| None).is_err());
         assert!(!place.join("x").exists());
         std::fs::remove_dir_all(&place).unwrap();
     }

@@ -236,7 +236,7 @@ fn bytes_of(words: &[u32]) -> Vec<u8> {
 }
 
 /// One request; `None` for what is not even one.
-fn parse(bytes: &[u8]) -> Option<Request> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
     let (header, body) = bytes.split_at_checked(HEADER)?;
     let number = |at: usize| header.get(at..at + 4).and_then(|word| word.try_into().ok());
     let long = |at: usize| header.get(at..at + 8).and_then(|word| word.try_into().ok());

@@ -7,6 +7,8 @@
 
 mod cpus;
 mod devices;
+#[cfg(feature = "fuzz")]
+pub mod doors;
 mod meminfo;
 mod places;
 mod server;
