@@ -33,9 +33,10 @@ impl Foreground {
     /// Blocks all signals, to be read in [`Foreground::wait`], and becomes the reaper of orphans if that is asked for.
     /// To be called before the process is forked, which must empty its signal mask (`sys::signal::reset`).
     pub(crate) fn prepare(subreaper: bool) -> Result<Foreground> {
-        let signals = signal::all_by_descriptor()?;
+        let words = || "preparing to wait for the process";
+        let signals = signal::all_by_descriptor().context(words)?;
         if subreaper {
-            prctl::set_child_subreaper()?;
+            prctl::set_child_subreaper().context(words)?;
         }
         Ok(Foreground {
             signals,
@@ -58,11 +59,11 @@ impl Foreground {
 
     /// Serves the process, a child of ours, until it has ended.
     pub(crate) fn wait(mut self, child: &Child) -> Result<Exit> {
-        let exit = self.serve(child)?;
-        if let Some(terminal) = &mut self.terminal {
-            terminal.drain()?;
-        }
-        Ok(exit)
+        let drained = self.serve(child).and_then(|exit| {
+            let terminal = self.terminal.as_mut();
+            terminal.map_or(Ok(()), Terminal::drain).map(|()| exit)
+        });
+        drained.context(|| "waiting for the process")
     }
 
     fn serve(&mut self, child: &Child) -> Result<Exit> {

@@ -59,6 +59,10 @@ pub(crate) struct Slave(OwnedFd);
 impl Console {
     /// A new pair on the devpts at `dev/pts` below `root`.
     pub(crate) fn open(root: BorrowedFd<'_>, size: Option<Size>) -> Result<Console> {
+        Console::make(root, size).context(|| "making the container's terminal")
+    }
+
+    fn make(root: BorrowedFd<'_>, size: Option<Size>) -> Result<Console> {
         let pts = fs::open_in_root(root, "dev/pts", OFlags::PATH | OFlags::DIRECTORY)
             .context(|| "a terminal needs a devpts at /dev/pts")?;
         if fs::file_system(&pts)? != DEVPTS_SUPER_MAGIC {

@@ -108,7 +108,9 @@ pub(crate) fn supports(flags: u32) -> bool {
 fn explain(errno: Errno, flags: u32, length: u16) -> Error {
     let call = format!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {{len={length}}})");
     match errno {
-        Errno::NOSYS => Error::unsupported("linux.seccomp: the kernel has no seccomp"),
+        Errno::NOSYS => {
+            Error::unsupported(format!("linux.seccomp: {call}: the kernel has no seccomp"))
+        }
         Errno::INVAL if !supports(0) => {
             Error::unsupported("linux.seccomp: the kernel has no seccomp filters")
         }
