@@ -840,18 +840,57 @@ fn a_server_in_containerd() {
     });
 }
 
-/// Without an engine: a bundle whose root is the distribution as it is on the disk.
+/// A distribution as it is on the disk, with systemd; removed when dropped.
+struct OnDisk(PathBuf);
+
+impl OnDisk {
+    /// As the root of a bundle.
+    fn of(bundle: &Bundle) -> OnDisk {
+        let root = Path::new("/var/tmp").join(bundle.id());
+        fs::create_dir(&root).unwrap();
+        let unpack = engine_call("tar").args(["-C", root.to_str().unwrap(), "-xf"]);
+        unpack.arg(distribution("systemd")).run().ok();
+        bundle.set("/root/path", json!(root));
+        bundle.set("/annotations", json!({"io.vzrun.system": "auto"}));
+        bundle.args(&["/sbin/init"]);
+        OnDisk(root)
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// systemd says by itself that it is ready.
+#[test]
+fn start_waits_for_systemd() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = Bundle::new();
+    let _root = OnDisk::of(&bundle);
+    let c = bundle.container();
+    c.create();
+    let start = c.call("start", &["--wait", "--timeout", "5m"]);
+    start.limit(Duration::from_secs(400)).run().ok();
+    let state = c.exec(&["systemctl", "is-system-running"]).stdout;
+    assert_eq!(state, "running\n");
+    assert_eq!(c.state()["system"]["ready"], true);
+    c.exec(&["systemctl", "reboot"]);
+    until("the next boot", || {
+        let system = c.state()["system"].clone();
+        (system["reboots"] == 1 && system["ready"] == true).then_some(())
+    });
+    let state = c.exec(&["systemctl", "is-system-running"]).stdout;
+    assert_eq!(state, "running\n");
+}
+
+/// Without an engine: a bundle.
 #[test]
 fn a_server_of_a_bundle() {
     differs!(Runc | Crun, "no system containers");
     let bundle = Bundle::new();
-    let root = Path::new("/var/tmp").join(bundle.id());
-    fs::create_dir(&root).unwrap();
-    let unpack = engine_call("tar").args(["-C", root.to_str().unwrap(), "-xf"]);
-    unpack.arg(distribution("systemd")).run().ok();
-    bundle.set("/root/path", json!(root));
-    bundle.set("/annotations", json!({"io.vzrun.system": "auto"}));
-    bundle.args(&["/sbin/init"]);
+    let _root = OnDisk::of(&bundle);
     let c = bundle.container();
     let running = c.spawn_run();
     let ask = ["systemctl", "is-system-running", "--wait"];
@@ -862,5 +901,4 @@ fn a_server_of_a_bundle() {
     c.kill("TERM").ok();
     running.wait().exits(0);
     assert_eq!(bundle.leftovers(), [""; 0]);
-    fs::remove_dir_all(root).unwrap();
 }

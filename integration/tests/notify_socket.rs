@@ -278,3 +278,22 @@ fn the_socket_goes_with_the_container() {
     c.delete_force().ok();
     assert_eq!(bundle.leftovers(), [""; 0]);
 }
+
+/// A keeper has a notify socket of its own for init, which comes second.
+#[test]
+fn a_system_containers_readiness_is_the_managers() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = saying("READY=1");
+    bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
+    let manager = Manager::new(&bundle);
+    let c = bundle.container();
+    manager.call(&c, "create", NO_FLAGS).wait().ok();
+    let start = manager.call(&c, "start", NO_FLAGS);
+    let seen = manager.until("MAINPID=");
+    start.wait().ok();
+    assert_eq!(
+        seen[..2],
+        ["READY=1".to_string(), format!("MAINPID={}", c.pid())]
+    );
+    assert_eq!(c.state()["system"].get("ready"), None);
+}

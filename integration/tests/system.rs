@@ -144,7 +144,7 @@ fn what_its_owner_is_told() {
     let systems = list(&["--systems"]);
     let words: Vec<&str> = systems.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(
-        (words[0], words[3], words[5]),
+        (words[0], words[3], words[6]),
         (bundle.id(), "busybox", "2"),
         "{systems}"
     );
@@ -212,11 +212,12 @@ fn the_keeper_cannot_be_looked_into() {
         &fs::metadata(format!("/proc/{}/mem", c.pid())).unwrap(),
     );
     assert_eq!(uid, 0);
-    // One for the kernel's private procfs, the cgroup, the mounts, the signals, the view, init and its start, the reboots, and 0 to 2.
+    // One for the kernel's private procfs, the cgroup, the mounts, the signals, the view, init and its start, the reboots, readiness and
+    // its socket, and 0 to 2.
     let fds = fs::read_dir(format!("/proc/{}/fd", c.pid()))
         .unwrap()
         .count();
-    assert!(fds <= 11, "{fds}");
+    assert!(fds <= 13, "{fds}");
 }
 
 /// busybox as init, with what it needs.

@@ -39,7 +39,7 @@ pub use checkpoint::{CriuOptions, ManageCgroups, NetworkLock, Obstacle};
 pub use container::{
     CgroupDriver, CheckpointOptions, Container, CreateOptions, Event, Events, ExecOptions,
     Features, IdRange, RestoreOptions, Root, RunOptions, SPEC_VERSION, State, Status, SystemState,
-    UpdateOptions, checkpoint, create, default_spec, delete, features, list, parse_signal,
+    UpdateOptions, Wait, checkpoint, create, default_spec, delete, features, list, parse_signal,
     preflight, restore, run,
 };
 pub use error::{Error, ErrorKind, Result};

@@ -8,16 +8,15 @@ use super::made::{Made, record_of};
 use super::record::{Driver, Record};
 use super::start::FIFO;
 use super::status::Lock;
-use super::{CgroupDriver, Root, delete, ids, pid_file, system_state};
+use super::{CgroupDriver, Root, RunOptions, delete, ids, pid_file, run, system_state};
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::Systemd;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::hooks::Point;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::process::birth::Birth;
 use crate::process::foreground::Foreground;
-use crate::process::parent::{self, Newborn};
+use crate::process::parent;
 use crate::setup::intel_rdt;
 use crate::setup::listen_fds::PassedFds;
 use crate::setup::mounts::CgroupView;
@@ -61,17 +60,6 @@ pub struct CreateOptions {
     pub system: bool,
 }
 
-/// What only `run` wants to know.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RunOptions {
-    /// Return when the program runs, and leave it running.
-    pub detach: bool,
-    /// Do not delete the container when it has ended.
-    pub keep: bool,
-    /// Leave orphans of the container to others.
-    pub no_subreaper: bool,
-}
-
 /// Makes a container whose init waits for [`super::Container::start`].
 ///
 /// # Errors
@@ -80,20 +68,20 @@ pub fn create(root: &Root, options: &CreateOptions) -> Result<()> {
     bring_up(root, options, None).map(drop)
 }
 
-/// Makes a container and runs its program; in the foreground until it ends, and then deletes the container.
-///
-/// # Errors
-/// Nothing of the container is left behind.
-pub fn run(root: &Root, options: &CreateOptions, run: &RunOptions) -> Result<Exit> {
-    bring_up(root, options, Some(run))
-}
-
-fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> Result<Exit> {
+/// What `create` and `run` have in common.
+pub(super) fn bring_up(
+    root: &Root,
+    options: &CreateOptions,
+    run: Option<&RunOptions>,
+) -> Result<Exit> {
     // Before anything else is opened: a descriptor of ours could be taken for one that the caller forgot to pass.
     let passed_fds = PassedFds::for_init(options.preserve_fds)?;
     let mut known = survey(options, |spec| {
         add_to_spec(root, options, &passed_fds, spec)
     })?;
+    if let Some(run) = run {
+        run.wait.check(&known.plan)?;
+    }
     let properties = match options.cgroup_driver {
         CgroupDriver::Systemd => scope_properties(&known.config.spec, &known.plan, &known.host)?,
         _ => Vec::new(),
@@ -160,10 +148,7 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         state: &state,
         fifo,
         passed_fds: &passed_fds,
-        reboots: match plan.system {
-            true => Some(system_state::reboots(&directory)?),
-            false => None,
-        },
+        notes: system_state::notes(&directory, &plan)?,
         console_socket,
         publish: by_itself.then_some(&publish),
     };
@@ -212,8 +197,8 @@ fn bring_up(root: &Root, options: &CreateOptions, run: Option<&RunOptions>) -> R
         return Ok(Exit::Code(0));
     };
 
-    let exit =
-        start_and_wait(root, &plan, newborn, waiting, &made).inspect_err(without_pid_file)?;
+    let started = run::start_and_wait(root, &plan, newborn, (waiting, run.wait), &made);
+    let exit = started.inspect_err(without_pid_file)?;
     if foreground.is_none() || run.keep {
         made.keep();
         return Ok(exit);
@@ -291,42 +276,6 @@ fn explain_death(error: Error, cgroup: Option<&Cgroup>) -> Error {
         true => error.wrap("container init was OOM-killed (memory limit too low?)"),
         false => error,
     }
-}
-
-/// The second half of `run`: the program starts, and where that is wanted it is waited for.
-fn start_and_wait(
-    root: &Root,
-    plan: &Plan,
-    mut newborn: Newborn<'_>,
-    mut waiting: Option<Foreground>,
-    made: &Made<'_>,
-) -> Result<Exit> {
-    let notify = NotifySocket::from_environment(&root.container_path(&made.record.id));
-    let notifier = notify.map(NotifySocket::bind).transpose()?.flatten();
-    if let (Some(waiting), Some(master)) = (&mut waiting, newborn.master.take()) {
-        waiting.attach(master)?;
-    }
-    newborn
-        .go()
-        .and_then(|()| newborn.wait_for_exec())
-        .context(|| UNABLE)?;
-    if plan.hooks.has(Point::Poststart) {
-        let state = made.record.hook_state().json("running", made.record.pid);
-        plan.hooks.run(Point::Poststart, &state, None)?;
-    }
-    let Some(mut waiting) = waiting else {
-        if let Some(notifier) = notifier {
-            notifier.forward_ready(made.record.pid, newborn.child.pidfd.as_fd())?;
-        }
-        newborn.leave();
-        return Ok(Exit::Code(0));
-    };
-    if let Some(notifier) = notifier {
-        waiting.notify(notifier);
-    }
-    let exit = waiting.wait(&newborn.child)?;
-    newborn.leave();
-    Ok(exit)
 }
 
 /// What goes into the spec from the caller's side: descriptors of socket activation and the notify socket.

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::record::{self, Record};
 use super::status::Lock;
-use super::{Container, Status};
+use super::{Container, Status, Wait, readiness};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
 use crate::log;
@@ -39,13 +39,21 @@ impl Container {
     /// # Errors
     /// `cannot start an already running container`, `cannot start a container that has stopped`.
     pub fn start(&self) -> Result<()> {
+        self.start_and_wait(Wait::No)
+    }
+
+    /// The same, and waits.
+    ///
+    /// # Errors
+    /// As [`Container::start`]; the container has ended before its init was ready, or is not ready in time: then it runs on.
+    pub fn start_and_wait(&self, wait: Wait) -> Result<()> {
         let lock = Lock::take(&self.directory)?;
         if self.record.pid == 0 {
             // Its creator was at work on it till now, or died over it.
             let present = self.reload()?;
             if present.record.pid != 0 {
                 drop(lock);
-                return present.start();
+                return present.start_and_wait(wait);
             }
         }
         match self.status_now()? {
@@ -62,6 +70,10 @@ impl Container {
             ErrorKind::NotRunning => has_stopped(),
             _ => error,
         })?;
+        if wait != Wait::No && !self.record.system {
+            return Err(readiness::never(false));
+        }
+        let readiness = wait.prepare(&self.directory)?;
         let notifier = match NotifySocket::from_environment(&self.path()?) {
             Some(socket) => socket.bind()?,
             None => None,
@@ -79,10 +91,10 @@ impl Container {
                 return Err(error);
             }
         }
-        match notifier {
-            Some(notifier) => notifier.forward_ready(self.record.pid, init.as_fd()),
-            None => Ok(()),
+        if let Some(notifier) = notifier {
+            notifier.forward_ready(self.record.pid, init.as_fd())?;
         }
+        readiness.map_or(Ok(()), |readiness| readiness.wait(init.as_fd()))
     }
 
     /// Writes the byte that init waits for.

@@ -4,9 +4,12 @@ use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 
-use super::{Container, Status};
+use super::{Container, Status, readiness};
 use crate::error::{Context, Result};
+use crate::plan::Plan;
+use crate::process::birth::Notes;
 use crate::process::kind_of_init;
+use crate::setup::system::interface::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::procfs::Procfs;
 
@@ -26,6 +29,10 @@ pub struct SystemState {
     /// Seconds since its last boot; `None`: it does not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime: Option<u64>,
+    /// Whether its init has said since then that it is ready (systemd does when all is started); `None`: it does not run, or
+    /// tells somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
     /// How often it has been rebooted.
     pub reboots: u64,
     /// The host's ids that are its own; `None`: it has none.
@@ -42,11 +49,18 @@ pub struct IdRange {
     pub size: u32,
 }
 
-/// The file of reboots, for the keeper.
-pub(super) fn reboots(directory: &OwnedFd) -> Result<OwnedFd> {
-    fs::mknodat(directory, REBOOTS, FileType::RegularFile, 0o600, (0, 0))?;
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW;
-    fs::openat(directory, REBOOTS, flags, 0)
+/// The files for the keeper.
+pub(super) fn notes(directory: &OwnedFd, plan: &Plan) -> Result<Notes> {
+    let mut notes = Notes::default();
+    if plan.system {
+        fs::mknodat(directory, REBOOTS, FileType::RegularFile, 0o600, (0, 0))?;
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW;
+        notes.reboots = Some(fs::openat(directory, REBOOTS, flags, 0)?);
+    }
+    if plan.run_host.as_ref().is_some_and(RunHost::notifies) {
+        notes.ready = Some(readiness::make(directory)?);
+    }
+    Ok(notes)
 }
 
 impl Container {
@@ -67,9 +81,14 @@ impl Container {
             Some((init, uptime)) => (Some(init), Some(uptime)),
             None => (None, None),
         };
+        let ready = match init {
+            Some(_) => readiness::look(&self.directory).context(|| "asking for readiness")?,
+            None => None,
+        };
         Ok(Some(SystemState {
             init,
             uptime,
+            ready,
             reboots,
             ids: self.record.ids.map(|ids| IdRange {
                 first: ids.first,

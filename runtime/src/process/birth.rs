@@ -36,12 +36,20 @@ pub(crate) struct Birth<'a> {
     /// The exec.fifo (O_PATH); `None`: the program runs as soon as the child is let go.
     pub(crate) fifo: Option<OwnedFd>,
     pub(crate) passed_fds: &'a PassedFds,
-    /// Where the keeper of a system container notes each reboot, with a byte.
-    pub(crate) reboots: Option<OwnedFd>,
+    pub(crate) notes: Notes,
     /// A connected console socket; `None`: the master is kept for the caller.
     pub(crate) console_socket: Option<OwnedFd>,
     /// Puts the container's record into place, in the child; `None`: the caller does that, and the program waits for it.
     pub(crate) publish: Option<&'a dyn Fn() -> Result<()>>,
+}
+
+/// Files of the state directory in which the keeper of a system container notes what its owner is told.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// A byte for each reboot.
+    pub(crate) reboots: Option<OwnedFd>,
+    /// A FIFO, with a byte in it while init has said that it is ready.
+    pub(crate) ready: Option<OwnedFd>,
 }
 
 /// Opened by the parent before the fork.
@@ -54,6 +62,8 @@ pub(super) struct Outside {
     pub(super) view: Option<(view::Server, OwnedFd)>,
     /// The files of that view, where somebody serves it.
     pub(super) viewed: view::Trees,
+    /// The socket at which the keeper hears of init's readiness.
+    pub(super) notify: Option<OwnedFd>,
 }
 
 impl Outside {
@@ -119,6 +129,7 @@ impl<'a> Birth<'a> {
             rootfs: None,
             view: None,
             viewed: view::Trees::default(),
+            notify: None,
         };
         if self.plan.system && self.host.euid == 0 {
             outside.view = view::Server::mount();

@@ -246,7 +246,10 @@ fn set_up(
         devices.apply(&rootfs).context(|| "filling /dev")?;
     }
     if let Some(files) = &plan.run_host {
-        files.apply(&rootfs).context(|| "filling /run/host")?;
+        let notify = outside.notify.take();
+        files
+            .apply(&rootfs, notify)
+            .context(|| "filling /run/host")?;
     }
     // The hooks see the mounts, and may still change the root: it is made read-only after them.
     // The answer also says that this cgroup has all its limits, for the createContainer hooks are in it.

@@ -19,6 +19,7 @@ use super::clocks::Clocks;
 use super::init::{self, Boot};
 use super::parent::unexpected;
 use super::power;
+use super::readiness::Readiness;
 use super::template::Template;
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -59,6 +60,8 @@ struct Keeper<'b, 'a> {
     clocks: Option<Clocks>,
     /// What the container sees of its resources; `None`: the host's.
     view: RefCell<Option<view::Server>>,
+    /// `None`: init tells somebody else, or nobody, that it is ready.
+    readiness: Option<Readiness<'b>>,
     signals: OwnedFd,
 }
 
@@ -75,7 +78,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
             _ => view::Server::mount(),
         };
         let (view, tree) = view.unzip();
-        let template = Template::build(birth, outside, tree, channel)
+        let (template, notify) = Template::build(birth, outside, tree, channel)
             .context(|| "keeping what each boot is made of")?;
         // Should vzrun die from here on, init sees it at the socket, and ends; and so does its keeper.
         prctl::set_parent_death_signal(0)?;
@@ -89,6 +92,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
             cgroup,
             clocks,
             view: RefCell::new(view),
+            readiness: notify
+                .zip(birth.notes.ready.as_ref())
+                .map(|(socket, note)| Readiness::new(socket, note)),
             signals: signal::all_by_descriptor().context(|| "taking the signals for init")?,
         })
     }
@@ -134,7 +140,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
             self.cgroup.as_ref().map(Cgroup::as_fd),
             self.template.slave(),
             view.as_ref().and_then(view::Server::device),
-            self.birth.reboots.as_ref().map(AsFd::as_fd),
+            self.birth.notes.reboots.as_ref().map(AsFd::as_fd),
+            self.birth.notes.ready.as_ref().map(AsFd::as_fd),
+            self.readiness.as_ref().map(AsFd::as_fd),
         ];
         let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().collect();
         // The socket goes, too: its end tells vzrun that the program runs. What is closed here has no owner that would close it again: this process ends by _exit(2).
@@ -159,7 +167,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
         if let Some(cgroup) = &self.cgroup {
             cgroup.clear_cells()?;
         }
-        if let Some(reboots) = &self.birth.reboots {
+        if let Some(reboots) = &self.birth.notes.reboots {
             fs::write_once(reboots, b".")?;
         }
         self.template.enter()?;
@@ -197,21 +205,27 @@ impl<'b, 'a> Keeper<'b, 'a> {
     }
 
     /// Sleeps until one of these can be read, and says which. Meanwhile the view is served, which init needs to get ready and
-    /// everybody in the container may read at any time.
+    /// everybody in the container may read at any time, and what init has to say is heard: it waits for a full socket.
     fn wait_for<const N: usize>(&self, fds: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
         let mut view = self.view.borrow_mut();
         loop {
             let device = view.as_ref().and_then(view::Server::device);
+            let socket = self.readiness.as_ref().map(AsFd::as_fd);
             let mut polled: Vec<PollFd<'_>> = fds
                 .iter()
                 .chain(&device)
+                .chain(&socket)
                 .map(|fd| PollFd::new(fd, PollFlags::IN))
                 .collect();
             poll::poll(&mut polled, None)?;
             let ready = |index: usize| polled.get(index).is_some_and(|fd| !fd.revents().is_empty());
             let found = std::array::from_fn(ready);
-            let asked = ready(N);
+            let asked = device.is_some() && ready(N);
+            let told = socket.is_some() && ready(N + usize::from(device.is_some()));
             drop(polled);
+            if let Some(readiness) = self.readiness.as_ref().filter(|_| told) {
+                readiness.hear()?;
+            }
             if let Some(view) = view.as_mut().filter(|_| asked) {
                 view.serve(&self.sources());
             }
@@ -236,6 +250,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
         }
         if let Some(view) = self.view.borrow_mut().as_mut() {
             view.begin(&self.sources(), self.clocks.is_some());
+        }
+        if let Some(readiness) = &self.readiness {
+            readiness.begin()?;
         }
         fork::clone3(kind::PID | kind::MOUNT, cell, false).context(|| "making init")
     }

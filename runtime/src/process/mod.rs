@@ -2,7 +2,7 @@
 //!
 //! `parent` is vzrun as it was called. It forks (`birth`); the child has the plan in its memory and asks for what only the parent
 //! can do, over one socket (`channel`). `stage` is the process in between where the kernel demands one, `init` the
-//! container's first process (of a system container below its `keeper`, with `template`, `clocks` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
+//! container's first process (of a system container below its `keeper`, with `template`, `clocks`, `readiness` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
 //! filter over that, `foreground` the parent's waiting when it stays.
 
 pub(crate) mod aside;
@@ -17,6 +17,7 @@ mod keeper;
 mod mapped;
 pub(crate) mod parent;
 mod power;
+mod readiness;
 mod seccomp;
 mod stage;
 mod template;

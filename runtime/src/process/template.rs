@@ -13,15 +13,17 @@ use crate::setup::console::{self, Console, Slave};
 use crate::setup::mounts::Opened;
 use crate::setup::namespaces::kind;
 use crate::setup::rootfs::{self, Rootfs};
+use crate::setup::system::interface::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, attr};
-use crate::sys::{namespace, tty};
+use crate::sys::{datagram, namespace, tty};
 use crate::view::Trees;
 
 pub(super) const ROOTFS: &str = "/rootfs";
 pub(super) const SOURCES: &str = "/sources";
 pub(super) const SYS: &str = "/sys";
 const VIEW: &str = "/view";
+const NOTIFY: &str = "/notify";
 
 /// The namespace, and what is in it.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Template {
     console: Option<Terminal>,
     /// The view of the container's resources is mounted in it.
     viewed: bool,
+    /// A socket is in it at which init says that it is ready.
+    notified: bool,
 }
 
 #[derive(Debug)]
@@ -44,13 +48,13 @@ struct Terminal {
 }
 
 impl Template {
-    /// Makes this process's new mount namespace one.
+    /// Makes this process's new mount namespace one. Gives the socket of readiness with it, where init is to have one.
     pub(super) fn build(
         birth: &Birth<'_>,
         mut outside: Outside,
         view: Option<OwnedFd>,
         channel: &ChildEnd,
-    ) -> Result<Template> {
+    ) -> Result<(Template, Option<OwnedFd>)> {
         let plan = birth.plan;
         let (tree, mounts, sys) = match plan.mapped {
             true => {
@@ -104,12 +108,18 @@ impl Template {
             false => None,
         };
         rootfs::pivot(&root)?;
-        Ok(Template {
+        let notify = match plan.run_host.as_ref().is_some_and(RunHost::notifies) {
+            true => Some(notify_socket()?),
+            false => None,
+        };
+        let template = Template {
             namespace,
             sources,
             console,
             viewed: view.is_some(),
-        })
+            notified: notify.is_some(),
+        };
+        Ok((template, notify))
     }
 
     /// Goes (back) into it.
@@ -142,6 +152,10 @@ impl Template {
                 true => Trees::open(Path::new(VIEW))?,
                 false => Trees::default(),
             },
+            notify: match self.notified {
+                true => Some(open(Path::new(NOTIFY))?),
+                false => None,
+            },
         })
     }
 
@@ -166,6 +180,13 @@ impl AsFd for Template {
 /// Where the source of this entry of `mounts` is.
 pub(super) fn source(index: usize) -> PathBuf {
     Path::new(SOURCES).join(index.to_string())
+}
+
+/// For the container's root: who else lives in it has nothing to say about its readiness.
+fn notify_socket() -> Result<OwnedFd> {
+    let socket = datagram::bind_path(NOTIFY).context(|| "making the socket of readiness")?;
+    fs::fchmodat(fs::CWD, NOTIFY, 0o600)?;
+    Ok(socket)
 }
 
 /// A terminal that outlives each init. The parent gets its master.

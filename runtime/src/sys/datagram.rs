@@ -18,9 +18,13 @@ fn new() -> Result<OwnedFd> {
 
 /// bind(2) to a new name in a directory, whose path may be longer than `sun_path`. Reads from it do not wait.
 pub(crate) fn bind(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    bind_path(&format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
+}
+
+/// bind(2) to a new name at a short path. Reads from it do not wait.
+pub(crate) fn bind_path(path: &str) -> Result<OwnedFd> {
     let socket = new()?;
-    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
-    let address = SocketAddrUnix::new(path.as_str()).call(|| format!("bind({path:?})"))?;
+    let address = SocketAddrUnix::new(path).call(|| format!("bind({path:?})"))?;
     net::bind(&socket, &address).call(|| format!("bind({path:?})"))?;
     Ok(socket)
 }

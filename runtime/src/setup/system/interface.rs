@@ -1,12 +1,14 @@
 //! What an init finds out about its container, by the rules of systemd's container interface
 //! (<https://systemd.io/CONTAINER_INTERFACE>): variables, file systems, files in /run/host.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::setup::rootfs::Rootfs;
 use crate::spec;
 use crate::sys::fs::{self, OFlags};
+use crate::sys::mount;
 
 /// File systems where the config has none: path, type, options. What the image has in a directory is copied there.
 const MOUNTS: [(&str, &str, &[&str]); 3] = [
@@ -29,9 +31,16 @@ const MOUNTS: [(&str, &str, &[&str]); 3] = [
 
 const RUN_HOST: &str = "/run/host";
 
-/// The files in /run/host: name and content.
+/// Where init says that it is ready, unless somebody else wants to know: a socket of the keeper's.
+const NOTIFY: &str = "/run/host/notify";
+
+/// What is in /run/host.
 #[derive(Debug)]
-pub(crate) struct RunHost([(&'static str, String); 2]);
+pub(crate) struct RunHost {
+    /// Name and content.
+    files: [(&'static str, String); 2],
+    notifies: bool,
+}
 
 /// Adds what is missing of all that.
 pub(super) fn complete(spec: &mut spec::Spec, id: &str) -> Result<()> {
@@ -42,6 +51,9 @@ pub(super) fn complete(spec: &mut spec::Spec, id: &str) -> Result<()> {
         }
         if value(env, "container_uuid").is_none() {
             env.push(format!("container_uuid={}", uuid(id)?));
+        }
+        if value(env, "NOTIFY_SOCKET").is_none() {
+            env.push(format!("NOTIFY_SOCKET={NOTIFY}"));
         }
     }
     let mut mounts = MOUNTS.into_iter();
@@ -91,16 +103,27 @@ impl RunHost {
     pub(crate) fn plan(process: &spec::Process) -> Option<RunHost> {
         let env = process.env().as_deref()?;
         let line = |name| value(env, name).map(|value| format!("{value}\n"));
-        Some(RunHost([
-            ("container-manager", line("container")?),
-            ("container-uuid", line("container_uuid")?),
-        ]))
+        Some(RunHost {
+            files: [
+                ("container-manager", line("container")?),
+                ("container-uuid", line("container_uuid")?),
+            ],
+            notifies: value(env, "NOTIFY_SOCKET") == Some(NOTIFY),
+        })
     }
 
-    /// Writes them, once all is mounted.
-    pub(crate) fn apply(&self, rootfs: &Rootfs) -> Result<()> {
+    /// Init tells the keeper that it is ready.
+    pub(crate) fn notifies(&self) -> bool {
+        self.notifies
+    }
+
+    /// Makes it, once all is mounted, with the tree of the keeper's socket.
+    pub(crate) fn apply(&self, rootfs: &Rootfs, notify: Option<OwnedFd>) -> Result<()> {
+        if let Some(socket) = notify {
+            mount::move_mount(socket, rootfs.file(Path::new(NOTIFY))?)?;
+        }
         let directory = rootfs.directory(Path::new(RUN_HOST))?;
-        for (name, text) in &self.0 {
+        for (name, text) in &self.files {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
             let file = fs::openat(&directory, name, flags, 0o444)?;
             fs::write_once(file, text.as_bytes())?;
@@ -133,10 +156,13 @@ mod tests {
         let uuid = "container_uuid=0123456789abcdef0123456789abcdef";
         assert_eq!(
             process.env().as_deref(),
-            Some(&["container=podman".to_owned(), uuid.to_owned()][..])
+            Some(
+                &["container=podman", uuid, "NOTIFY_SOCKET=/run/host/notify"].map(str::to_owned)[..]
+            )
         );
-        let files = RunHost::plan(process).unwrap();
-        assert_eq!(files.0[0], ("container-manager", "podman\n".to_owned()));
+        let made = RunHost::plan(process).unwrap();
+        let manager = ("container-manager", "podman\n".to_owned());
+        assert_eq!((&made.files[0], made.notifies()), (&manager, true));
     }
 
     #[test]

@@ -23,7 +23,7 @@ struct ListFlags {
     /// table or json
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     format: String,
-    /// only system containers: their init, uptime, reboots and ids
+    /// only system containers: their init, readiness, uptime, reboots and ids
     #[arg(long)]
     systems: bool,
     /// print only the ids
@@ -70,8 +70,10 @@ fn table(containers: impl Iterator<Item = State>) -> Table<6> {
     table
 }
 
-fn systems(containers: impl Iterator<Item = State>) -> Table<7> {
-    let titles = ["ID", "PID", "STATUS", "INIT", "UPTIME", "REBOOTS", "IDS"];
+fn systems(containers: impl Iterator<Item = State>) -> Table<8> {
+    let titles = [
+        "ID", "PID", "STATUS", "INIT", "READY", "UPTIME", "REBOOTS", "IDS",
+    ];
     let mut table = Table::new(titles);
     for one in containers {
         let Some(system) = &one.system else { continue };
@@ -82,6 +84,11 @@ fn systems(containers: impl Iterator<Item = State>) -> Table<7> {
             &one.pid,
             &one.status,
             &or_dash(system.init.clone()),
+            &or_dash(
+                system
+                    .ready
+                    .map(|ready| if ready { "yes" } else { "no" }.to_owned()),
+            ),
             &or_dash(system.uptime.map(output::duration)),
             &system.reboots,
             &or_dash(ids),

@@ -1,9 +1,10 @@
 //! `run`
 
 use clap::Args;
-use vzrun::{Result, RunOptions};
+use vzrun::{Error, ErrorKind, Result, RunOptions, Wait};
 
 use super::create::CreateFlags;
+use super::start::WaitFlags;
 use super::{Verb, flags};
 use crate::args::{Globals, bare};
 
@@ -35,13 +36,21 @@ struct RunFlags {
     /// do not delete the container after it has ended
     #[arg(long)]
     keep: bool,
+    #[command(flatten)]
+    wait: WaitFlags,
 }
 
 fn run(globals: &Globals, flags: RunFlags) -> Result<u8> {
+    let wait = flags.wait.wait()?;
+    if wait != Wait::No && !flags.detach {
+        let text = "--wait: only with --detach, for else the container's end is waited for";
+        return Err(Error::new(ErrorKind::InvalidArgument, text));
+    }
     let options = RunOptions {
         detach: flags.detach,
         keep: flags.keep,
         no_subreaper: flags.create.no_subreaper,
+        wait,
     };
     let exit = vzrun::run(&globals.root()?, &flags.create.options(globals)?, &options)?;
     Ok(super::exit_code(exit.status()))
