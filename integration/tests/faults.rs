@@ -547,8 +547,6 @@ fn of_delete() {
 /// A system container: its keeper, and the boot below it, are traced as well.
 fn system() -> Bundle {
     let bundle = rich();
-    // Not there for these.
-    bundle.remove("/hooks/createContainer");
     bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
     bundle
 }

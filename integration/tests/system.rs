@@ -375,16 +375,6 @@ fn what_it_cannot_be_is_said() {
         &|bundle| bundle.without_namespace("pid"),
         "needs a new pid namespace",
     );
-    let hook = |bundle: &Bundle| {
-        bundle.set(
-            "/hooks",
-            json!({"createContainer": [{"path": "/bin/true"}]}),
-        );
-    };
-    refused(
-        &hook,
-        "hooks.createContainer: not supported in a system container",
-    );
     let overlay = |bundle: &Bundle| {
         bundle.mount(json!({"destination": "/mnt", "type": "overlay", "source": "overlay", "options": ["lowerdir=/:/tmp"]}));
     };

@@ -39,7 +39,7 @@ pub(crate) enum Point {
 }
 
 impl Point {
-    const ALL: [Point; 6] = [
+    pub(crate) const ALL: [Point; 6] = [
         Point::Prestart,
         Point::CreateRuntime,
         Point::CreateContainer,

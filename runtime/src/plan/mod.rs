@@ -4,12 +4,13 @@
 //! refuses what makes no sense. A property that is not supported is refused here, never passed over.
 
 mod process;
+mod reboot_hooks;
 
 use std::path::Path;
 
 use crate::cgroup::{Delegation, DeviceRules, Limits};
 use crate::error::{Error, Result};
-use crate::hooks::{Hooks, Point};
+use crate::hooks::Hooks;
 use crate::host::Host;
 use crate::seccomp::{self, Filter};
 use crate::setup::devices::Devices;
@@ -31,6 +32,7 @@ use crate::setup::user::Mappings;
 use crate::spec;
 
 pub(crate) use process::ProcessPlan;
+use reboot_hooks::RebootHooks;
 
 /// What the caller of create or run wants, beside the config.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) intel_rdt: Option<IntelRdt>,
     pub(crate) limits: Limits,
     pub(crate) hooks: Hooks,
+    /// Those of a system container that run at each boot.
+    pub(crate) reboot_hooks: RebootHooks,
     /// `None`: no filter.
     pub(crate) seccomp: Option<Filter>,
     /// Its init lives below a keeper.
@@ -142,6 +146,10 @@ impl Plan {
             intel_rdt: IntelRdt::plan(linux.intel_rdt().as_ref(), options.id)?,
             limits: Limits::plan(linux.resources().as_ref())?,
             hooks: Hooks::plan(spec.hooks().as_ref())?.with_output(spec.annotations().as_ref()),
+            reboot_hooks: match options.system {
+                true => RebootHooks::plan(spec.annotations().as_ref())?,
+                false => RebootHooks::default(),
+            },
             seccomp: plan_seccomp(spec)?,
             namespaces,
             mappings,
@@ -174,14 +182,6 @@ impl Plan {
     fn check_system(&self, no_pivot: bool) -> Result<()> {
         let refused = [
             (no_pivot, "--no-pivot"),
-            (
-                self.hooks.has(Point::CreateContainer),
-                "hooks.createContainer",
-            ),
-            (
-                self.hooks.has(Point::StartContainer),
-                "hooks.startContainer",
-            ),
             (
                 self.seccomp.as_ref().is_some_and(|filter| filter.notify),
                 "linux.seccomp with SCMP_ACT_NOTIFY",

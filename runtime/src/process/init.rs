@@ -35,7 +35,7 @@ pub(super) enum Boot<'a> {
     Only,
     /// The first of a system container. The keeper waits for the end of this descriptor, at the program's start.
     First(&'a OwnedFd),
-    /// One after that. Nobody starts it, and the hooks have been run.
+    /// One after that. Nobody starts it, and but for those that are to be run each time the hooks have been run.
     Again,
 }
 
@@ -60,6 +60,9 @@ pub(super) fn boot(
 ) -> Result<()> {
     let ready = begin(birth).and_then(|()| {
         let (outside, console) = (template.outside()?, template.console()?);
+        if boot.runs(Point::CreateContainer, birth) {
+            template.go_to_host()?;
+        }
         set_up(birth, outside, channel, boot, console)
     });
     run(birth, channel, boot, ready)
@@ -105,7 +108,7 @@ fn run(
         wait_for_start(fifo)?;
     }
     let plan = birth.plan;
-    if plan.hooks.has(Point::StartContainer) {
+    if boot.runs(Point::StartContainer, birth) {
         // What they run is the container's.
         filter.install(channel)?;
         signal::keep_children();
@@ -139,6 +142,12 @@ impl<'a> Boot<'a> {
 
     fn is_again(self) -> bool {
         matches!(self, Boot::Again)
+    }
+
+    /// Whether there are hooks to be run at this point of it.
+    fn runs(self, point: Point, birth: &Birth<'_>) -> bool {
+        let plan = birth.plan;
+        plan.hooks.has(point) && (!self.is_again() || plan.reboot_hooks.has(point))
     }
 }
 
@@ -217,7 +226,7 @@ fn set_up(
     mut outside: Outside,
     channel: &ChildEnd,
     boot: Boot<'_>,
-    terminal: Option<Slave>,
+    terminal: Option<(Slave, OwnedFd)>,
 ) -> Result<(Environment, CString)> {
     let plan = birth.plan;
     let procfs = birth.procfs;
@@ -256,13 +265,13 @@ fn set_up(
     if (birth.has_hooks() || plan.mounts.may_open_devices()) && !boot.is_again() {
         channel.call(&Request::RuntimeHooks)?;
     }
-    if plan.hooks.has(Point::CreateContainer) {
+    if boot.runs(Point::CreateContainer, birth) {
         let state = birth.state.json("creating", own_pid());
         plan.hooks.run(Point::CreateContainer, &state, None)?;
     }
     let console = match terminal {
-        Some(slave) => {
-            slave.mount_on_dev_console(rootfs.as_fd())?;
+        Some((slave, tree)) => {
+            console::mount_on_dev_console(tree, rootfs.as_fd())?;
             Some(slave)
         }
         None => console(birth, &rootfs, channel)?,
@@ -353,7 +362,7 @@ fn console(birth: &Birth<'_>, rootfs: &Rootfs, channel: &ChildEnd) -> Result<Opt
         return Ok(None);
     }
     let console = Console::open(rootfs.as_fd(), process.console_size)?;
-    console.slave.mount_on_dev_console(rootfs.as_fd())?;
+    console::mount_on_dev_console(console.slave.tree()?, rootfs.as_fd())?;
     channel.say(&Request::Console, &[console.master.as_fd()])?;
     Ok(Some(console.slave))
 }

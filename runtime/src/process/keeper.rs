@@ -23,6 +23,7 @@ use super::readiness::Readiness;
 use super::template::Template;
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::hooks::Point;
 use crate::setup::namespaces::{Stage, kind};
 use crate::sys::fork::{self, Child, Fork};
 use crate::sys::fs::{self, OFlags};
@@ -130,6 +131,11 @@ impl<'b, 'a> Keeper<'b, 'a> {
                 return Ok(Exit::Code(1));
             }
         };
+        let plan = self.birth.plan;
+        if plan.hooks.has(Point::CreateContainer) && !plan.reboot_hooks.has(Point::CreateContainer)
+        {
+            self.template.forget_host()?;
+        }
         let view = self.view.borrow();
         let kept = [
             Some(running.as_fd()),
@@ -144,7 +150,11 @@ impl<'b, 'a> Keeper<'b, 'a> {
             self.birth.notes.ready.as_ref().map(AsFd::as_fd),
             self.readiness.as_ref().map(AsFd::as_fd),
         ];
-        let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().collect();
+        let again = plan
+            .hooks
+            .output()
+            .filter(|_| !plan.reboot_hooks.is_empty());
+        let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().chain(again).collect();
         // The socket goes, too: its end tells vzrun that the program runs. What is closed here has no owner that would close it again: this process ends by _exit(2).
         self.birth.passed_fds.close_others(&kept)?;
         drop(view);

@@ -9,13 +9,14 @@ use super::birth::{Birth, Outside};
 use super::channel::{ChildEnd, Request};
 use super::mapped::Copy;
 use crate::error::{Context, Result};
+use crate::hooks::Point;
 use crate::setup::console::{self, Console, Slave};
 use crate::setup::mounts::Opened;
 use crate::setup::namespaces::kind;
 use crate::setup::rootfs::{self, Rootfs};
 use crate::setup::system::interface::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
-use crate::sys::mount::{self, FsContext, attr};
+use crate::sys::mount::{self, FsContext, MountAttr, attr, propagation};
 use crate::sys::{datagram, namespace, tty};
 use crate::view::Trees;
 
@@ -24,6 +25,8 @@ pub(super) const SOURCES: &str = "/sources";
 pub(super) const SYS: &str = "/sys";
 const VIEW: &str = "/view";
 const NOTIFY: &str = "/notify";
+const HOST: &str = "/host";
+const HOST_SYS: &str = "/host/sys";
 
 /// The namespace, and what is in it.
 #[derive(Debug)]
@@ -69,6 +72,12 @@ impl Template {
             .cut_off()
             .context(|| "mounting the root filesystem")?;
 
+        // Before anything is mounted over it.
+        let host = match plan.hooks.has(Point::CreateContainer) {
+            true => Some(host()?),
+            false => None,
+        };
+
         let context = FsContext::open("tmpfs")?;
         context.string("source", "vzrun")?;
         context.string("mode", "0700")?;
@@ -87,6 +96,14 @@ impl Template {
                 false => root.file(&place)?,
             };
             mount::move_mount(tree, place)?;
+        }
+        if let Some(host) = host {
+            mount::move_mount(host, root.directory(Path::new(HOST))?)?;
+            if let Some(sys) = &sys {
+                // The container's network is not the host's.
+                let sys = mount::clone_tree(sys, "", true)?;
+                mount::move_mount(sys, fs::open_in_root(&root, HOST_SYS, OFlags::PATH)?)?;
+            }
         }
         if plan.namespaces.has(kind::USER) || birth.host.in_user_namespace {
             // A user namespace may mount these only where it sees whole ones (mount_namespaces(7)); without a network
@@ -128,6 +145,19 @@ impl Template {
             .context(|| "going back to what the container is made of")
     }
 
+    /// In a copy of it: makes the host's root, where createContainer hooks are found, the root of this process and of the
+    /// namespace; what else is in it goes.
+    pub(super) fn go_to_host(&self) -> Result<()> {
+        fs::open(HOST, OFlags::PATH | OFlags::DIRECTORY)
+            .and_then(|host| rootfs::pivot(&Rootfs::of(host)))
+            .context(|| "going to where the hooks are")
+    }
+
+    /// No later boot will need the host's file systems: they are not kept.
+    pub(super) fn forget_host(&self) -> Result<()> {
+        mount::umount_detach(Path::new(HOST))
+    }
+
     /// In a copy of it: what `open_outside` gives for the host itself.
     pub(super) fn outside(&self) -> Result<Outside> {
         let open = |path: &Path| {
@@ -159,9 +189,13 @@ impl Template {
         })
     }
 
-    /// In a copy of it, before its root is left: the terminal.
-    pub(super) fn console(&self) -> Result<Option<Slave>> {
-        let open = |terminal: &Terminal| Slave::open(&terminal.name);
+    /// In a copy of it, before its root is left: the terminal, and its mount.
+    pub(super) fn console(&self) -> Result<Option<(Slave, OwnedFd)>> {
+        let open = |terminal: &Terminal| {
+            let slave = Slave::open(&terminal.name)?;
+            let tree = slave.tree()?;
+            Ok((slave, tree))
+        };
         self.console.as_ref().map(open).transpose()
     }
 
@@ -180,6 +214,19 @@ impl AsFd for Template {
 /// Where the source of this entry of `mounts` is.
 pub(super) fn source(index: usize) -> PathBuf {
     Path::new(SOURCES).join(index.to_string())
+}
+
+/// All that is mounted on the host, for hooks. What is unmounted there is unmounted here, too, and nothing goes the other way.
+fn host() -> Result<OwnedFd> {
+    let change = |propagation| MountAttr {
+        propagation,
+        ..MountAttr::default()
+    };
+    let tree = mount::clone_tree(fs::CWD, "/", true)?;
+    mount::mount_setattr(&tree, true, &change(propagation::SLAVE))?;
+    // It becomes a root, which none can that is a slave of the host's and shared with others.
+    mount::mount_setattr(&tree, false, &change(propagation::PRIVATE))?;
+    Ok(tree)
 }
 
 /// For the container's root: who else lives in it has nothing to say about its readiness.

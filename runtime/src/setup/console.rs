@@ -20,6 +20,7 @@ use crate::sys::{mount, null, process, socket, tty};
 /// DEVPTS_SUPER_MAGIC of linux/magic.h.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// The device number of ptmx.
+const MOUNTING: &str = "mounting the terminal on /dev/console";
 const PTMX: (u32, u32) = (5, 2);
 
 /// What comes with the master over a console socket: where runc has it from.
@@ -97,13 +98,9 @@ impl Slave {
         fs::open(path, OFlags::RDWR | OFlags::NOCTTY).map(Slave)
     }
 
-    /// Mounts the slave on `dev/console` below `root`. An ordinary file is made for it where nothing is there.
-    pub(crate) fn mount_on_dev_console(&self, root: BorrowedFd<'_>) -> Result<()> {
-        let words = || "mounting the terminal on /dev/console";
-        let dev = fs::open_in_root(root, "dev", OFlags::PATH | OFlags::DIRECTORY).context(words)?;
-        let place = console_place(&dev).context(words)?;
-        let slave = mount::clone_tree(&self.0, "", false).context(words)?;
-        mount::move_mount(slave, place).context(words)
+    /// Its detached mount, for [`mount_on_dev_console`].
+    pub(crate) fn tree(&self) -> Result<OwnedFd> {
+        mount::clone_tree(&self.0, "", false).context(|| MOUNTING)
     }
 
     /// Makes the slave the controlling terminal and stdin, stdout and stderr of this process, which must lead no group
@@ -125,6 +122,14 @@ impl Slave {
         }
         Ok(())
     }
+}
+
+/// Mounts a slave on `dev/console` below `root`. An ordinary file is made for it where nothing is there.
+pub(crate) fn mount_on_dev_console(slave: OwnedFd, root: BorrowedFd<'_>) -> Result<()> {
+    let words = || MOUNTING;
+    let dev = fs::open_in_root(root, "dev", OFlags::PATH | OFlags::DIRECTORY).context(words)?;
+    let place = console_place(&dev).context(words)?;
+    mount::move_mount(slave, place).context(words)
 }
 
 /// Makes this process lead a session, with the terminal that is its stdin as the controlling one.
