@@ -20,8 +20,8 @@ use crate::sys::{mount, null, process, socket, tty};
 /// DEVPTS_SUPER_MAGIC of linux/magic.h.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// The device number of ptmx.
-const MOUNTING: &str = "mounting the terminal on /dev/console";
 const PTMX: (u32, u32) = (5, 2);
+const MOUNTING: &str = "mounting the terminal on /dev/console";
 
 /// What comes with the master over a console socket: where runc has it from.
 const NAME: &[u8] = b"/dev/ptmx";
