@@ -131,10 +131,19 @@ pub fn wait_nothing_left(id: &str) {
     });
 }
 
+fn image_of(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images/current");
+    dir.join(format!("{name}.tar"))
+}
+
+/// Whether `hack/images` has made it: not always that of sid, which does not install on some days.
+pub fn has_distribution(name: &str) -> bool {
+    image_of(name).exists()
+}
+
 /// The root file system of a distribution that `hack/images` has made, as a tar archive.
 pub fn distribution(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images/current");
-    let tar = dir.join(format!("{name}.tar"));
+    let tar = image_of(name);
     assert!(
         tar.exists(),
         "{} is not there: run hack/images",

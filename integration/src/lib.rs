@@ -64,7 +64,7 @@ pub use host::{Snapshot, cgroup_dirs_named, mounts_under, processes_of, tree};
 pub use host_mount::{HostMount, find_mount, has_attribute, has_option, mount_at};
 pub use installed::{
     IMAGE, containers_conf, distribution, engine_call, engine_daemon, engine_dir, fresh_path,
-    image_tar, open_to_all, wait_nothing_left,
+    has_distribution, image_tar, open_to_all, wait_nothing_left,
 };
 pub use mutation::{mutation, places_of};
 pub use output::Output;

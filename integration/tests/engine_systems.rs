@@ -1,12 +1,16 @@
 //! System containers: unmodified Debians that boot by their own init, under Podman, Docker and
 //! containerd with the runtime under test. The images are made by `hack/images`.
 
+#[path = "engine_systems/distributions.rs"]
+mod distributions;
+
 use integration::{
     Bundle, Call, Engine, IMAGE, Output, Running, Runtime, Terminal, differs, distribution,
     engine_call, engine_daemon, engine_dir, fresh_path, image_tar, json, rounds, test_name, until,
     wait_nothing_left,
 };
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -63,8 +67,10 @@ impl Place {
         let runtime = Runtime::get().path().display();
         let remap = if self == Remapped { "tester" } else { "" };
         // Of two daemons one would take away the other's bridge.
+        let system = by_its_name().display();
         let config = format!(
-            r#"{{"runtimes": {{"under-test": {{"path": "{runtime}"}}}}, "default-runtime": "under-test",
+            r#"{{"runtimes": {{"under-test": {{"path": "{runtime}"}}, "vzrun-system": {{"path": "{system}"}}}},
+            "default-runtime": "under-test",
             "data-root": "/var/lib/docker/{self:?}", "exec-root": "{at}", "pidfile": "{at}.pid",
             "userns-remap": "{remap}", "hosts": ["unix://{socket}"],
             "bridge": "none", "iptables": false, "ip6tables": false}}"#
@@ -146,6 +152,16 @@ impl Place {
             _ => &["/sbin/init"],
         }
     }
+}
+
+/// The runtime called by the name with which all containers are system containers.
+fn by_its_name() -> &'static Path {
+    static LINK: OnceLock<PathBuf> = OnceLock::new();
+    LINK.get_or_init(|| {
+        let link = engine_dir().join("vzrun-system");
+        symlink(Runtime::get().path(), &link).unwrap();
+        link
+    })
 }
 
 fn start_containerd() {

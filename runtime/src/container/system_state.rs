@@ -23,7 +23,7 @@ const USER_HZ: u64 = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemState {
-    /// systemd, busybox, sysvinit, or the name of another program; `None`: it does not run.
+    /// systemd, busybox, sysvinit, runit, or the name of another program; `None`: it does not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
     /// Seconds since its last boot; `None`: it does not run.

@@ -17,6 +17,7 @@ enum Kind {
     Systemd,
     Busybox,
     Sysvinit,
+    Runit,
     /// Another one, or a program that is no init.
     Other,
 }
@@ -27,6 +28,7 @@ impl Kind {
             Kind::Systemd => Some("systemd"),
             Kind::Busybox => Some("busybox"),
             Kind::Sysvinit => Some("sysvinit"),
+            Kind::Runit => Some("runit"),
             Kind::Other => None,
         }
     }
@@ -38,6 +40,8 @@ impl Kind {
             "systemd" => Kind::Systemd,
             "busybox" => Kind::Busybox,
             "init" => Kind::Sysvinit,
+            // What runit-init becomes as process 1.
+            "runit" => Kind::Runit,
             _ => Kind::Other,
         }
     }
@@ -63,6 +67,11 @@ pub(super) fn signal(init: impl AsFd, number: i32) {
         Kind::Busybox => pidfd::send_signal(init, libc::SIGUSR2),
         // Without its FIFO it is not so far yet, or not that program.
         Kind::Sysvinit => ask_for_runlevel_0().or_else(|_| pidfd::send_signal(init, number)),
+        // Without its directory it is another program of that name.
+        Kind::Runit => match ask_runit_to_halt() {
+            Ok(()) => pidfd::send_signal(init, libc::SIGCONT),
+            Err(_) => pidfd::send_signal(init, number),
+        },
         Kind::Other => pidfd::send_signal(init, number),
     };
 }
@@ -91,6 +100,21 @@ fn ask_for_runlevel_0() -> crate::error::Result<()> {
     fs::write_once(fifo, &request)
 }
 
+/// `init 0` up to its signal: files that runit looks at when it gets a CONT (runit-init(8)). Distributions with a read-only
+/// /etc have links there.
+fn ask_runit_to_halt() -> crate::error::Result<()> {
+    let root = fs::open("/", OFlags::PATH | OFlags::DIRECTORY)?;
+    let chmod = |path, more: OFlags, mode| {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | more;
+        fs::fchmod(fs::open_in_root(&root, path, flags)?, mode)
+    };
+    match chmod("etc/runit/reboot", OFlags::empty(), 0) {
+        Err(error) if !fs::is_missing(&error) => return Err(error),
+        _ => {}
+    }
+    chmod("etc/runit/stopit", OFlags::CREATE, 0o100)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +125,7 @@ mod tests {
             ("/usr/lib/systemd/systemd", Kind::Systemd),
             ("/bin/busybox", Kind::Busybox),
             ("/usr/sbin/init", Kind::Sysvinit),
+            ("/usr/sbin/runit", Kind::Runit),
             ("/usr/sbin/openrc-init", Kind::Other),
             ("", Kind::Other),
         ] {
@@ -108,5 +133,6 @@ mod tests {
         }
         assert_eq!(kind_of_init("/usr/sbin/init"), "sysvinit");
         assert_eq!(kind_of_init("/usr/bin/runit"), "runit");
+        assert_eq!(kind_of_init("/usr/sbin/openrc-init"), "openrc-init");
     }
 }
