@@ -120,6 +120,8 @@ pub fn takes_device_program(program: &[u8]) -> Option<bool> {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => None,
         Some(libc::EINVAL | libc::E2BIG) => Some(false),
+        // The fuzzer's timer has gone off meanwhile.
+        Some(libc::EAGAIN) => takes_device_program(program),
         _ => panic!("bpf(2): {error}"),
     }
 }

@@ -45,6 +45,8 @@ const F_REPLACE: u32 = 1 << 2;
 
 /// As many programs as a cgroup can have (BPF_CGROUP_MAX_PROGS).
 const MOST_PROGRAMS: usize = 64;
+/// How often a program is loaded anew that the verifier has let go, as libbpf does.
+const TRIES: usize = 5;
 /// For the reasons of the verifier.
 const LOG_SIZE: usize = 64 << 10;
 const NAME_LENGTH: usize = 16;
@@ -163,9 +165,16 @@ fn load(program: &[Insn], name: &str, log: &mut [u8]) -> std::result::Result<Own
         prog_flags: 0,
         prog_name,
     };
-    // SAFETY: instructions, licence (a C string) and log are live during the call, the lengths are theirs, and the log
-    // is exclusively borrowed.
-    unsafe { bpf(PROG_LOAD, &mut arguments) }.map(owned)
+    let mut tries = 1;
+    loop {
+        // SAFETY: instructions, licence (a C string) and log are live during the call, the lengths are theirs, and the log
+        // is exclusively borrowed.
+        match unsafe { bpf(PROG_LOAD, &mut arguments) } {
+            // A signal has come, or this process is being frozen (signal_pending() in kernel/bpf/verifier.c).
+            Err(Errno::AGAIN) if tries < TRIES => tries += 1,
+            other => return other.map(owned),
+        }
+    }
 }
 
 /// What the verifier said last: the reason stands at the end, before a line of statistics.
