@@ -77,6 +77,29 @@ fn from_inside_cgroups_are_made_and_processes_moved() {
 }
 
 #[test]
+fn exec_is_not_in_the_way_of_a_service_manager() {
+    differs!(
+        Runc | Crun,
+        "the process is in the container's own cgroup, and keeps systemd from handing controllers down"
+    );
+    let bundle = system_container();
+    let c = bundle.container();
+    c.run_detached();
+    assert_eq!(says(&c, "grep ^0: /proc/self/cgroup"), "0::/");
+    // What systemd does first, before it switches controllers on.
+    says(
+        &c,
+        "cd /sys/fs/cgroup && mkdir init.scope && echo 1 > init.scope/cgroup.procs",
+    );
+    assert_eq!(says(&c, "grep ^0: /proc/self/cgroup"), "0::/init.scope");
+    let chosen = c.exec_with(
+        &["--cgroup", "/"],
+        &["/bin/grep", "^0:", "/proc/self/cgroup"],
+    );
+    assert_eq!(chosen.ok().stdout, "0::/\n");
+}
+
+#[test]
 fn the_limits_stay_the_hosts() {
     let bundle = system_container();
     let c = bundle.container();

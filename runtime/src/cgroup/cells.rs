@@ -39,6 +39,12 @@ impl Cgroup {
         }
     }
 
+    /// Where systemd as process 1 has moved itself to, if it has; else this one. systemd then hands controllers down from this one, for
+    /// which no process may be in it, and does without their limits for as long as one is: an exec in the course of its boot.
+    pub(crate) fn beside_manager(self) -> Cgroup {
+        self.child(INIT.as_ref()).unwrap_or(self)
+    }
+
     /// Init's, made anew if it is not there.
     pub(crate) fn cell_of_init(&self) -> Result<OwnedFd> {
         make(self, INIT).context(|| "making the cgroup of init")

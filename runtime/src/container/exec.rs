@@ -233,7 +233,7 @@ impl Container {
         Ok(found.map(OwnedFd::from))
     }
 
-    /// Where the process is born: the container's cgroup, or one below it that the caller names.
+    /// Where the process is born: the container's cgroup, or one below it that the caller names or a service manager is in.
     fn exec_cgroup(&self, options: &ExecOptions) -> Result<Option<Cgroup>> {
         let own = self.cgroup()?;
         if own.is_none() && self.record.cgroup.is_some() {
@@ -241,7 +241,7 @@ impl Container {
             return Err(stopped());
         }
         let Some(path) = sub_cgroup(&options.cgroup)? else {
-            return Ok(own);
+            return Ok(own.map(Cgroup::beside_manager));
         };
         match own {
             Some(own) => own.child(path.as_ref()).map(Some),
