@@ -212,6 +212,47 @@ fn a_large_deleted_file() {
 }
 
 #[test]
+fn files_of_huge_pages() {
+    ours!();
+    let with_mount = |what: &str, words: &[&str], at_the_dump: &str| {
+        let bundle = Bundle::new();
+        bundle.mount(json!({"destination": "/huge", "type": "hugetlbfs", "source": "hugetlbfs"}));
+        let c = carrying(&bundle, what);
+        let output = call(&c, &["--dry-run"]);
+        match words {
+            [] => nothing(&output),
+            words => named(&output, words),
+        }
+        let output = call(&c, &["--leave-running"]);
+        match at_the_dump {
+            "" => _ = output.ok(),
+            text => _ = output.exits(1).says(text),
+        }
+        assert_eq!(c.status(), "running");
+    };
+    // What a service manager mounts wherever it may.
+    with_mount("nothing", &[], "");
+    // CRIU would save these without a word, and fail to restore the second.
+    let holds = "the mount on /huge holds files of huge pages";
+    with_mount(
+        "created /huge/file",
+        &["the mount on /huge", "holds files", "remove them first"],
+        holds,
+    );
+    let used = [
+        "(probe)",
+        "uses a file of huge pages: /huge/file",
+        "MAP_HUGETLB",
+    ];
+    with_mount("huge /huge/file", &used, holds);
+    with_mount(
+        "huge-deleted /huge/file",
+        &used,
+        "Can't send ghost to image",
+    );
+}
+
+#[test]
 fn the_annotations_file_counts() {
     ours!();
     let bundle = Bundle::new();

@@ -141,6 +141,19 @@ fn limits_hold_after_a_restore() {
 }
 
 #[test]
+fn huge_pages_without_a_file() {
+    let bundle = Bundle::new();
+    script(&bundle, "exec /probe carry huge");
+    let c = bundle.container();
+    c.run_detached();
+    until("ready", || said(&bundle).starts_with("ready").then_some(()));
+    checkpoint(&c, &[]);
+    restore(&c, &[]);
+    let maps = c.exec(&["/bin/cat", "/proc/1/maps"]).ok().stdout;
+    assert!(maps.contains("/anon_hugepage"), "{maps}");
+}
+
+#[test]
 fn what_was_saved_before_is_not_saved_again() {
     let bundle = Bundle::new();
     let c = counting(&bundle);

@@ -19,6 +19,7 @@ use crate::seccomp;
 use crate::setup::id_mappings::IdMappings;
 use crate::setup::namespaces::kind;
 use crate::setup::notify_socket;
+use crate::spec::Spec;
 use crate::sys::fs;
 use crate::sys::pidfd;
 use crate::sys::process::PassedFd;
@@ -146,6 +147,7 @@ impl Container {
             ..Launch::default()
         })?;
         check_features(&mut criu, options)?;
+        let spec = self.record.spec()?;
         let request = self.dump_request(options, images, cgroup)?;
         let mappings = self.mappings()?;
         let mut notified = Dump {
@@ -153,6 +155,7 @@ impl Container {
             images,
             cgroup: cgroup.filter(|_| !options.pre_dump),
             mappings,
+            spec: &spec,
             init: self.record.pid,
             procfs: &self.procfs,
         };
@@ -292,6 +295,7 @@ struct Dump<'a> {
     /// Whose cgroups are written down.
     cgroup: Option<&'a Cgroup>,
     mappings: IdMappings,
+    spec: &'a Spec,
     init: i32,
     procfs: &'a Procfs,
 }
@@ -305,7 +309,10 @@ impl Notified for Dump<'_> {
                 None => Ok(()),
             },
             // All processes stand still.
-            "network-lock" => moment::check(self.init, self.procfs),
+            "network-lock" => {
+                moment::check(self.init, self.procfs)?;
+                preflight::check_huge(self.spec, self.init, self.procfs)
+            }
             // They are saved.
             "post-dump" => match self.cgroup {
                 Some(cgroup) => {

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 type Kept = Vec<Box<dyn std::any::Any>>;
@@ -85,6 +85,18 @@ fn take(words: &[&str]) -> Result<Kept, Box<dyn Error>> {
             let flags = OFlags::RDWR | OFlags::NOCTTY;
             kept.push(Box::new(openat(CWD, *path, flags, Mode::empty())?));
         }
+        ["huge"] => huge(
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB,
+            -1,
+        )?,
+        ["huge", path] => {
+            huge(libc::MAP_SHARED, File::create_new(path)?.as_raw_fd())?;
+        }
+        ["huge-deleted", path] => {
+            take(&["huge", path])?;
+            fs::remove_file(path)?;
+        }
+        ["created", path] => drop(File::create_new(path)?),
         ["unix", path] => kept.push(Box::new(UnixStream::connect(path)?)),
         ["socket", family, kind] => {
             let numbers = [family.parse()?, kind.parse()?, 0];
@@ -104,6 +116,15 @@ fn take(words: &[&str]) -> Result<Kept, Box<dyn Error>> {
         _ => return Err("carry what?".into()),
     }
     Ok(kept)
+}
+
+/// A page of 2 MiB in the address space, which need not be there: it is not touched.
+fn huge(flags: i32, fd: i32) -> Result<(), Box<dyn Error>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = flags | libc::MAP_NORESERVE;
+    let words = [0, 2 << 20, protection.into(), flags.into(), fd.into(), 0];
+    kernel::raw_syscall(libc::SYS_mmap, words)?;
+    Ok(())
 }
 
 /// The descriptor that a call gives.

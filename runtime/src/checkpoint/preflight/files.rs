@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::sockets::Sockets;
-use super::{Allowed, Finding, Surroundings, is_gone};
+use super::{Allowed, Finding, Surroundings, huge, is_gone};
 use crate::checkpoint::streams;
 use crate::error::Result;
 use crate::sys::fs::{self, FileType, OFlags, Stat};
@@ -93,7 +93,11 @@ fn of_descriptor(
         return Ok(found);
     }
     let stat = around.procfs.stat_behind(&link)?;
-    found.extend(by_kind(&target, &stat, &info, around));
+    let regular = fs::file_type(&stat) == FileType::RegularFile;
+    match huge::file(&link, &target, around.procfs)?.filter(|_| regular) {
+        Some(finding) => found.push(finding),
+        None => found.extend(by_kind(&target, &stat, &info, around)),
+    }
     Ok(found)
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::files::{self, ghost};
 use super::process::Process;
-use super::{Finding, Surroundings, is_gone};
+use super::{Finding, Surroundings, huge, is_gone};
 use crate::error::Result;
 use crate::sys::fs::{self, FileType};
 
 /// What the kernel calls memory that it shares without a file.
-const NO_FILES: [&str; 4] = ["/dev/zero", "/SYSV", "/memfd:", "/[aio]"];
+const NO_FILES: [&str; 5] = ["/dev/zero", "/SYSV", "/memfd:", "/[aio]", "/anon_hugepage"];
 
 pub(super) fn look(process: &Process, around: &Surroundings<'_>) -> Result<Vec<Finding>> {
     let pid = process.pid;
@@ -36,13 +36,16 @@ pub(super) fn look(process: &Process, around: &Surroundings<'_>) -> Result<Vec<F
         if no_file || !mapping.path.starts_with('/') {
             continue;
         }
-        let stat = around
-            .procfs
-            .stat_behind(&format!("{pid}/map_files/{}", mapping.range));
+        let link = format!("{pid}/map_files/{}", mapping.range);
+        let stat = around.procfs.stat_behind(&link);
         let stat = match stat {
             Err(error) if is_gone(&error) => continue,
             other => other?,
         };
+        if let Some(finding) = huge::file(&link, mapping.path, around.procfs)? {
+            found.push(finding);
+            continue;
+        }
         match fs::file_type(&stat) {
             FileType::RegularFile if mapping.path.ends_with(" (deleted)") => {
                 found.extend(ghost(mapping.path, &stat, around.allowed));

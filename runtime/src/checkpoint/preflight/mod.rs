@@ -6,6 +6,7 @@
 
 mod allowed;
 mod files;
+mod huge;
 mod mappings;
 mod mounts;
 mod process;
@@ -15,6 +16,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 pub(crate) use allowed::{Allowed, GHOST_LIMIT};
+pub(crate) use huge::check as check_huge;
 pub(in crate::checkpoint) use process::below;
 
 use super::external::Table;

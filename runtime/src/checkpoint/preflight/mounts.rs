@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Obstacle, Subject};
+use super::{Obstacle, Subject, huge};
 use crate::checkpoint::external;
 use crate::error::Result;
 use crate::sys::mountinfo::{self, Line};
@@ -27,7 +27,7 @@ const KNOWN: [&str; 18] = [
     "mqueue",
     "overlay",
     "autofs",
-    "hugetlbfs",
+    huge::NAME,
 ];
 
 pub(super) fn look(subject: &Subject<'_>) -> Result<Vec<Obstacle>> {
@@ -43,17 +43,21 @@ pub(super) fn look(subject: &Subject<'_>) -> Result<Vec<Obstacle>> {
     let inside = lines
         .iter()
         .filter(|line| !external.contains(line.place.as_path()));
-    let obstacle = |line: &Line| {
+    let finding = |line: &Line| {
         let (what, remedy) = judge(line, &lines)?;
-        Some(Obstacle {
-            pid: None,
-            name: String::new(),
-            unit: None,
-            reason: format!("the mount on {}: {what}", line.place.display()),
-            remedy,
-        })
+        let reason = format!("the mount on {}: {what}", line.place.display());
+        Some((reason, remedy))
     };
-    Ok(inside.filter_map(obstacle).collect())
+    let found = inside.filter_map(finding);
+    let found = found.chain(huge::mounts(subject.spec, subject.init, subject.procfs)?);
+    let obstacle = |(reason, remedy)| Obstacle {
+        pid: None,
+        name: String::new(),
+        unit: None,
+        reason,
+        remedy,
+    };
+    Ok(found.map(obstacle).collect())
 }
 
 fn judge(line: &Line, all: &[Line]) -> Option<(String, &'static str)> {
