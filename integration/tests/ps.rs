@@ -1,6 +1,6 @@
 //! ps: the processes of a container.
 
-use integration::{Bundle, Container, differs, json};
+use integration::{Bundle, Container, differs, json, until};
 use std::fs;
 
 const NO_FLAGS: &[&str] = &[];
@@ -191,4 +191,55 @@ fn an_unknown_container_does_not_exist() {
     let bundle = Bundle::new();
     let output = bundle.call(["ps", "unknown"]).run().fails();
     output.says_or_crun("container does not exist", "no such file");
+}
+
+/// With the keeper, whose pid is the one that engines know: what it uses is the container's, too.
+#[test]
+fn those_of_a_system_container_are_there_over_its_reboots() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = Bundle::new();
+    bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
+    bundle.args(&["/bin/sh", "-c", "/bin/sleep 1000 & wait"]);
+    let c = bundle.container();
+    c.run_detached();
+    let lines = |count: usize| {
+        until(&format!("{count} processes"), || {
+            let output = c.call("ps", NO_FLAGS).args(["-e", "-o", "pid,ppid,comm"]);
+            let text = output.run().ok().stdout;
+            let lines: Vec<Vec<String>> = text
+                .lines()
+                .skip(1)
+                .map(|line| line.split_whitespace().map(str::to_string).collect())
+                .collect();
+            (lines.len() == count).then_some(lines)
+        })
+    };
+    let check = |lines: &[Vec<String>]| {
+        let keeper = c.pid().to_string();
+        let init = &lines[1][0];
+        assert_eq!(
+            (&lines[0][0], &lines[1][1]),
+            (&keeper, &keeper),
+            "{lines:?}"
+        );
+        assert_eq!(lines[0][2], "vzrun-keeper");
+        assert_eq!(&lines[2][1], init, "{lines:?}");
+        let output = c.call("ps", &["--format", "json"]).run().ok();
+        let pids: Vec<i64> = lines.iter().map(|line| line[0].parse().unwrap()).collect();
+        assert_eq!(output.json(), json!(pids));
+        init.clone()
+    };
+    let first = check(&lines(3));
+    c.exec_with(&["-d"], &["/bin/sleep", "1000"]).ok();
+    lines(4);
+    c.exec_with(
+        &["--cap", "CAP_SYS_BOOT"],
+        &["/bin/busybox", "reboot", "-f"],
+    );
+    until("the reboot", || {
+        (c.state()["system"]["reboots"] == 1).then_some(())
+    });
+    assert_ne!(check(&lines(3)), first);
+    c.delete_force().ok();
+    assert_eq!(bundle.leftovers(), [""; 0]);
 }
