@@ -771,19 +771,19 @@ fn a_server_of_openrc() {
 }
 
 /// busybox's init, a hundred times in a row where `VZRUN_TEST_ROUNDS=100` says so: always the same container, with the same
-/// addresses and limits.
-#[test]
-fn reboots_in_a_row_in_podman() {
-    differs!(Runc | Crun, "no system containers");
+/// addresses and limits. Its end by poweroff is no failure, after which it would be started again.
+fn reboots_in_a_row(place: Place) {
     let volumes = busybox_flags(|file, at| format!("--volume={}:{at}:ro", file.display()));
     let mut flags = vec![SERVER, "--ulimit=nofile=777:777", "--restart=on-failure"];
     flags.extend(volumes.iter().map(String::as_str));
-    let system = System::boot(Podman, "bb", &flags, &["/bin/init"]);
+    let system = System::boot(place, "bb", &flags, &["/bin/init"]);
+    let engine_knows = || {
+        let format = "--format={{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}";
+        system.call(&["inspect", format], &[]).run().ok().stdout
+    };
     let seen = || {
         let inside = "ip -o -4 addr; ulimit -n; cat /proc/self/uid_map";
-        let format = "--format={{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}";
-        let outside = system.call(&["inspect", format], &[]).run().ok().stdout;
-        system.printed(&["sh", "-c", inside]) + &outside
+        system.printed(&["sh", "-c", inside]) + &engine_knows()
     };
     let at_first = seen();
     for _ in 0..rounds(10, 1.0) {
@@ -792,6 +792,20 @@ fn reboots_in_a_row_in_podman() {
     assert_eq!(seen(), at_first);
     system.exec(&["poweroff"]);
     assert_eq!(system.ended(), "0");
+    let now = engine_knows();
+    assert!(now.ends_with(" 0\n"), "{now}");
+}
+
+#[test]
+fn reboots_in_a_row_in_podman() {
+    differs!(Runc | Crun, "no system containers");
+    reboots_in_a_row(Podman);
+}
+
+#[test]
+fn reboots_in_a_row_in_docker() {
+    differs!(Runc | Crun, "no system containers");
+    reboots_in_a_row(Docker);
 }
 
 #[test]
