@@ -680,6 +680,8 @@ fn systemd_as_a_server(place: Place) {
     }
     let system = System::boot(place, "systemd", &flags, &["/sbin/init"]);
     system.wait_running();
+    let propagation = system.printed(&["findmnt", "-no", "PROPAGATION", "/"]);
+    assert!(propagation.starts_with("shared"), "{propagation}");
     let uuid = system.printed(&["cat", "/run/host/container-uuid", "/etc/machine-id"]);
     if place != Rootless {
         let map = system.printed(&["cat", "/proc/self/uid_map"]);

@@ -242,7 +242,7 @@ pub(crate) const REASONS: &[Reason] = &[
     },
     Reason {
         why: "nodes of the host, and its /sys, are bound as runc binds them",
-        cases: &["user-namespace", "rootless", "system"],
+        cases: &["user-namespace", "rootless"],
         other: CRUN,
         places: &["*/mounts/dev/*/propagation", "*/mounts/sys*/propagation"],
         ours: "master",
@@ -369,6 +369,13 @@ pub(crate) const REASONS: &[Reason] = &[
         places: &["*/cgroup"],
         ours: "/init.scope",
         theirs: "/",
+        ..ANY
+    },
+    Reason {
+        why: "its mounts are shared within it, as on a machine",
+        cases: &["system"],
+        places: &["*/mounts/*/propagation"],
+        ours: "shared*",
         ..ANY
     },
     Reason {

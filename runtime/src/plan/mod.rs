@@ -135,7 +135,7 @@ impl Plan {
                 spec.domainname().as_deref(),
                 view.uts,
             )?,
-            rootfs: RootfsPlan::plan(spec, options.bundle, options.no_pivot)?,
+            rootfs: RootfsPlan::plan(spec, options.bundle, options.no_pivot, options.system)?,
             devices: (!mounts.binds_dev()).then_some(devices),
             mounts,
             device_rules: DeviceRules::plan(linux)?,

@@ -25,12 +25,20 @@ pub(crate) struct RootfsPlan {
     readonly: bool,
     propagation: u64,
     propagation_recursive: bool,
+    /// What is mounted in the container later is seen by its own mount namespaces.
+    shared_inside: bool,
     pub(crate) no_pivot: bool,
 }
 
 impl RootfsPlan {
-    /// A relative path is one below the bundle.
-    pub(crate) fn plan(spec: &spec::Spec, bundle: &Path, no_pivot: bool) -> Result<RootfsPlan> {
+    /// A relative path is one below the bundle. In a `system` container that does not say otherwise mounts are shared, as on a machine:
+    /// systemd relies on that, and leaves it to its container's manager.
+    pub(crate) fn plan(
+        spec: &spec::Spec,
+        bundle: &Path,
+        no_pivot: bool,
+        system: bool,
+    ) -> Result<RootfsPlan> {
         let root = spec
             .root()
             .as_ref()
@@ -48,6 +56,7 @@ impl RootfsPlan {
             readonly: root.readonly().unwrap_or(false),
             propagation,
             propagation_recursive,
+            shared_inside: system && word.is_none_or(str::is_empty),
             no_pivot,
         })
     }
@@ -129,6 +138,10 @@ impl RootfsPlan {
                 ..MountAttr::default()
             };
             mount::mount_setattr_path(c"/", self.propagation_recursive, &last)?;
+        }
+        if self.shared_inside {
+            // Among themselves: the host's mounts, which they are slaves of, get nothing of it.
+            mount::mount_setattr_path(c"/", true, &change(propagation::SHARED))?;
         }
         Ok(())
     }
