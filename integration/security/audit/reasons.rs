@@ -385,4 +385,11 @@ pub(crate) const REASONS: &[Reason] = &[
         ours: "*container*",
         ..ANY
     },
+    Reason {
+        why: "and where it can say that it is ready",
+        cases: &["system"],
+        places: &["first/env/NOTIFY_SOCKET"],
+        ours: "NOTIFY_SOCKET=/run/host/notify",
+        ..ANY
+    },
 ];
