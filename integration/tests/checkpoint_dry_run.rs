@@ -1,6 +1,6 @@
 //! checkpoint --dry-run: what CRIU would refuse is named beforehand, and CRIU does refuse it; what is not named, it saves.
 
-use integration::{Bundle, Container, Output, Terminal, differs, json, needs, until};
+use integration::{Bundle, Container, Output, Terminal, Value, differs, json, needs, until};
 use std::fs;
 use std::os::unix::net::UnixListener;
 
@@ -325,6 +325,40 @@ fn a_unix_socket_of_the_outside() {
         &["(probe)", "unix socket that is connected to one outside"],
     );
     call(&c, &["--leave-running", "--ext-unix-sk"]).exits(1);
+}
+
+#[test]
+fn a_network_namespace_that_was_there_before_the_user_namespace() {
+    ours!();
+    let outside = Bundle::new();
+    let holder = outside.container();
+    holder.run_detached();
+    let bundle = |network: Value| {
+        let bundle = Bundle::new();
+        prepare(&bundle, "nothing");
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        bundle.set("/linux/uidMappings", map.clone());
+        bundle.set("/linux/gidMappings", map);
+        bundle.chown_rootfs(100_000, 100_000);
+        bundle.namespace(json!({"type": "user"}));
+        bundle.namespace(network);
+        bundle
+    };
+    let path = format!("/proc/{}/ns/net", holder.pid());
+    let of_the_host = bundle(json!({"type": "network", "path": path}));
+    let c = of_the_host.container();
+    c.run_detached();
+    wait_ready(&of_the_host);
+    let reason = "the network namespace was made outside";
+    named(&call(&c, &["--dry-run"]), &[reason, "--network=none"]);
+    let output = call(&c, &["--leave-running"]).exits(1);
+    output.says("Can't setns").says("--network=none");
+    // Nothing of the kind where the runtime makes it.
+    let its_own = bundle(json!({"type": "network"}));
+    let c = its_own.container();
+    c.run_detached();
+    let said = call(&c, &["--dry-run"]).stdout;
+    assert!(!said.contains(reason), "{said}");
 }
 
 #[test]

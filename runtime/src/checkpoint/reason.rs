@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::moment;
+use super::{moment, preflight};
 use crate::error::Error;
 use crate::sys::fs;
 
@@ -10,7 +10,7 @@ use crate::sys::fs;
 const LONGEST_LOG: u64 = 256 << 20;
 
 /// What CRIU says, and what to do about it.
-const REMEDIES: [(&str, &str); 19] = [
+const REMEDIES: [(&str, &str); 20] = [
     (
         "Can't get 1:16 opt",
         "sockets on Linux 6.16 and later need CRIU 4.2 or later",
@@ -76,6 +76,7 @@ const REMEDIES: [(&str, &str); 19] = [
         "No mapping for",
         "the config that is restored has another list of mounts than the one at the checkpoint",
     ),
+    ("/net: Operation not permitted", preflight::NETWORK_REMEDY),
     (
         ".img: Permission denied",
         "the root of the container's user namespace must be able to read the images: make them readable for their group, root, on a filesystem that has id-mapped mounts",

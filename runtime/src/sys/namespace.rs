@@ -1,6 +1,6 @@
-//! setns(2), unshare(2), sethostname(2), setdomainname(2).
+//! setns(2), unshare(2), ioctl_ns(2), sethostname(2), setdomainname(2).
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::thread::UnshareFlags;
 
@@ -17,6 +17,25 @@ pub(crate) fn setns(fd: impl AsFd, kinds: u64) -> Result<()> {
     }
     let errno = last_errno();
     Err(Error::os(format!("setns({fd}, {kinds:#x})"), errno))
+}
+
+/// NS_GET_USERNS of linux/nsfs.h.
+const NS_GET_USERNS: libc::c_ulong = 0xb701;
+
+/// ioctl(2) NS_GET_USERNS: the user namespace that this namespace belongs to (Linux 4.9).
+///
+/// # Errors
+/// EPERM where that is outside of the caller's.
+pub(crate) fn owner(namespace: impl AsFd) -> Result<OwnedFd> {
+    let fd = namespace.as_fd().as_raw_fd();
+    // SAFETY: the request takes no argument; the descriptor is live.
+    let ret = unsafe { libc::ioctl(fd, NS_GET_USERNS as _) };
+    if ret < 0 {
+        let errno = last_errno();
+        return Err(Error::os(format!("ioctl({fd}, NS_GET_USERNS)"), errno));
+    }
+    // SAFETY: the kernel has just made it for this process alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(ret) })
 }
 
 /// unshare(2).

@@ -1,6 +1,6 @@
 //! What CRIU will refuse, found before anything is stopped: by looking at the processes through /proc.
 //!
-//! [`look`] goes from the outside in: [`mounts`], then for each process what [`process`] sees of it as a whole, its
+//! [`look`] goes from the outside in: [`mounts`] and [`network`], then for each process what [`process`] sees of it as a whole, its
 //! descriptors ([`files`], [`sockets`]) and its memory ([`mappings`]). All they do is read; a process that ends meanwhile
 //! has no obstacles.
 
@@ -9,6 +9,7 @@ mod files;
 mod huge;
 mod mappings;
 mod mounts;
+mod network;
 mod process;
 mod sockets;
 
@@ -17,6 +18,7 @@ use std::fmt;
 
 pub(crate) use allowed::{Allowed, GHOST_LIMIT};
 pub(crate) use huge::check as check_huge;
+pub(in crate::checkpoint) use network::REMEDY as NETWORK_REMEDY;
 pub(in crate::checkpoint) use process::below;
 
 use super::external::Table;
@@ -105,7 +107,11 @@ pub(crate) fn look(subject: &Subject<'_>, allowed: &Allowed) -> Result<Vec<Obsta
             around.mounts.extend(table.ids());
         }
     }
-    let mut found = mounts::look(subject)?;
+    let findings = mounts::look(subject)?;
+    let findings = findings
+        .into_iter()
+        .chain(network::look(subject.init, procfs)?);
+    let mut found: Vec<Obstacle> = findings.map(of_the_container).collect();
     let sockets = sockets::Sockets::of(&around)?;
     let mut all: BTreeSet<i32> = around.tree.clone();
     all.extend(&subject.members);
@@ -117,6 +123,16 @@ pub(crate) fn look(subject: &Subject<'_>, allowed: &Allowed) -> Result<Vec<Obsta
         }
     }
     Ok(found)
+}
+
+fn of_the_container((reason, remedy): Finding) -> Obstacle {
+    Obstacle {
+        pid: None,
+        name: String::new(),
+        unit: None,
+        reason,
+        remedy,
+    }
 }
 
 fn of_process(

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Obstacle, Subject, huge};
+use super::{Finding, Subject, huge};
 use crate::checkpoint::external;
 use crate::error::Result;
 use crate::sys::mountinfo::{self, Line};
@@ -30,7 +30,7 @@ const KNOWN: [&str; 18] = [
     huge::NAME,
 ];
 
-pub(super) fn look(subject: &Subject<'_>) -> Result<Vec<Obstacle>> {
+pub(super) fn look(subject: &Subject<'_>) -> Result<Vec<Finding>> {
     let text = subject
         .procfs
         .read_list(&format!("{}/mountinfo", subject.init))?;
@@ -50,14 +50,7 @@ pub(super) fn look(subject: &Subject<'_>) -> Result<Vec<Obstacle>> {
     };
     let found = inside.filter_map(finding);
     let found = found.chain(huge::mounts(subject.spec, subject.init, subject.procfs)?);
-    let obstacle = |(reason, remedy)| Obstacle {
-        pid: None,
-        name: String::new(),
-        unit: None,
-        reason,
-        remedy,
-    };
-    Ok(found.map(obstacle).collect())
+    Ok(found.collect())
 }
 
 fn judge(line: &Line, all: &[Line]) -> Option<(String, &'static str)> {
