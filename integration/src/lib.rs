@@ -39,6 +39,7 @@ mod installed;
 mod mutation;
 mod output;
 mod podman;
+mod podman_checkpoint;
 mod rootfs;
 mod runtime;
 mod seccomp_agent;
@@ -69,6 +70,7 @@ pub use installed::{
 pub use mutation::{mutation, places_of};
 pub use output::Output;
 pub use podman::Podman;
+pub use podman_checkpoint::echoes;
 pub use rootfs::probe_path;
 pub use runtime::{Kind, Runtime};
 pub use seccomp_agent::{Listener, Notified, SeccompAgent, Verdict};

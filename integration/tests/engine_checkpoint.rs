@@ -5,49 +5,14 @@
 use integration::Podman::Root;
 use integration::{Engine, Podman, Started, differs, fresh_path, test_name, until};
 
-/// Numbers go to stdout and to a file, each once and in order.
-const COUNTER: &str = "i=0; while :; do echo $i | tee /tmp/n; i=$((i+1)); sleep 0.02; done";
-
-/// Started with these flags, and counting.
-fn counting(flags: &[&str]) -> Started<Podman> {
-    let c = Root.started(flags, &["sh", "-c", COUNTER]);
-    counts_on(&c, 0);
-    c
-}
-
-/// The number that the container has come to, through a process that is put into it.
-#[track_caller]
-fn number(c: &Started<Podman>) -> u32 {
-    until("a number", || {
-        // Empty while it is being written.
-        let text = c.exec(&[], &["cat", "/tmp/n"]).ok().stdout;
-        text.trim().parse().ok()
-    })
-}
-
-/// It goes on from there; gives how far it has come.
-#[track_caller]
-fn counts_on(c: &Started<Podman>, from: u32) -> u32 {
-    assert_eq!(c.status(), "running");
-    let first = number(c);
-    assert!(first >= from, "{first} after {from}");
-    until("more numbers", || (number(c) > first).then_some(()));
-    number(c)
-}
-
-fn container(verb: &str, flags: &[&str], name: &str) {
-    let words = [&["container", verb], flags, &[name]].concat();
-    Root.call(words).run().ok();
-}
-
 /// To a checkpoint and back.
 #[track_caller]
 fn comes_back(c: &Started<Podman>, flags: &[&str]) {
-    let last = counts_on(c, 0);
-    container("checkpoint", flags, &c.name);
+    let last = c.counts_on(0);
+    c.checkpoint(flags);
     assert_eq!(c.status(), "exited");
-    container("restore", flags, &c.name);
-    counts_on(c, last);
+    c.restore(flags);
+    c.counts_on(last);
 }
 
 #[test]
@@ -56,7 +21,7 @@ fn podmans_container_comes_back_again_and_again() {
         Crun,
         "restores nothing on a hybrid host: the cpuset of v1 is in the way"
     );
-    let c = counting(&[]);
+    let c = Root.counting(&[]);
     let address = || {
         let words = ["ip", "-o", "-4", "addr", "show", "eth0"];
         c.exec(&[], &words).ok().stdout
@@ -76,9 +41,9 @@ fn podmans_container_comes_back_again_and_again() {
 
 #[test]
 fn podmans_container_goes_on_after_a_checkpoint() {
-    let c = counting(&[]);
-    container("checkpoint", &["--leave-running"], &c.name);
-    counts_on(&c, 0);
+    let c = Root.counting(&[]);
+    c.checkpoint(&["--leave-running"]);
+    c.counts_on(0);
 }
 
 #[test]
@@ -91,10 +56,10 @@ fn podman_takes_a_container_to_another_place() {
     let archive = fresh_path("archive").display().to_string();
     let last;
     {
-        let c = counting(&[]);
+        let c = Root.counting(&[]);
         c.exec(&[], &["sh", "-c", "echo kept >/root/file"]).ok();
-        last = counts_on(&c, 0);
-        container("checkpoint", &["--export", &archive], &c.name);
+        last = c.counts_on(0);
+        c.checkpoint(&["--export", &archive]);
     }
     // Under its own name, as it is gone, and beside that under another.
     for name in ["", "another"] {
@@ -110,7 +75,7 @@ fn podman_takes_a_container_to_another_place() {
             name.to_string()
         };
         let c = Started::of(Root, name, id);
-        counts_on(&c, last);
+        c.counts_on(last);
         let kept = c.exec(&[], &["cat", "/root/file"]).ok().stdout;
         assert_eq!(kept, "kept\n");
     }
@@ -128,7 +93,7 @@ fn podmans_mounts_names_and_terminal() {
         "--hostname=foo",
         "--read-only",
     ];
-    let c = counting(&flags);
+    let c = Root.counting(&flags);
     comes_back(&c, &[]);
     let script = "hostname; cat /host/hostname >/dev/null && echo mounted; touch /host/x /x 2>/dev/null || echo no";
     let said = c.exec(&[], &["sh", "-c", script]).ok().stdout;
@@ -144,10 +109,33 @@ fn a_container_of_podmans_pod() {
     let pod = format!("pod-{}", test_name());
     Root.call(["pod", "create", "--name", &pod]).run().ok();
     {
-        let c = counting(&["--pod", &pod]);
+        let c = Root.counting(&["--pod", &pod]);
         comes_back(&c, &[]);
     }
     Root.call(["pod", "rm", "--force", "--time=0", &pod])
         .run()
         .ok();
+}
+
+#[test]
+fn a_lock_of_podmans_container() {
+    differs!(
+        Crun,
+        "restores nothing on a hybrid host: the cpuset of v1 is in the way"
+    );
+    let c = Root.started(&[&Podman::with_probe()], &["/probe", "carry", "lock"]);
+    until("the lock", || c.logs().contains("ready").then_some(()));
+    let is_held = || {
+        let script = "flock -n /tmp/locked true || echo held";
+        assert_eq!(c.exec(&[], &["sh", "-c", script]).ok().stdout, "held\n");
+    };
+    is_held();
+    c.call(&["container", "checkpoint"], &[]).run().exits(125);
+    is_held();
+    for flags in [&["--file-locks", "--leave-running"][..], &["--file-locks"]] {
+        c.checkpoint(flags);
+    }
+    assert_eq!(c.status(), "exited");
+    c.restore(&["--file-locks"]);
+    is_held();
 }

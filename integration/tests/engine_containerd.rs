@@ -2,10 +2,10 @@
 
 use integration::{
     Call, IMAGE, Output, Runtime, Terminal, containers_conf, differs, engine_call, engine_daemon,
-    engine_dir, image_tar, test_name, until, wait_nothing_left,
+    engine_dir, fresh_path, image_tar, test_name, until, wait_nothing_left,
 };
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 fn socket() -> PathBuf {
@@ -331,4 +331,17 @@ fn ctr_a_checkpoint_becomes_a_task_again() {
     let c = Started(name);
     assert_eq!(c.status(), "RUNNING");
     assert_eq!(alive(&c, "after"), before);
+}
+
+#[test]
+fn ctr_a_task_is_saved_and_ends() {
+    differs!(Crun, "does not make its work directory");
+    let images = fresh_path("task").display().to_string();
+    let c = Started::sleeping();
+    c.task(&["checkpoint", "--image-path", &images]).ok();
+    assert_eq!(c.status(), "RUNNING");
+    c.task(&["checkpoint", "--exit", "--image-path", &images])
+        .ok();
+    until("its end", || (c.status() == "STOPPED").then_some(()));
+    assert!(Path::new(&images).join("inventory.img").exists());
 }

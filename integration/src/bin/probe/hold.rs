@@ -274,9 +274,12 @@ fn terminal() -> Result<Check, Box<dyn Error>> {
     }))
 }
 
-/// Sends back what comes over TCP, one connection after the other.
-pub(crate) fn echo(port: &str) -> Answer {
-    let listener = std::net::TcpListener::bind(format!("127.0.0.1:{port}"))?;
+/// Sends back what comes over TCP, one connection after the other, to a port of 127.0.0.1 or to `ADDRESS:PORT`.
+pub(crate) fn echo(place: &str) -> Answer {
+    let listener = match place.contains(':') {
+        true => std::net::TcpListener::bind(place)?,
+        false => std::net::TcpListener::bind(format!("127.0.0.1:{place}"))?,
+    };
     println!("ready");
     loop {
         let (mut from, _) = listener.accept()?;

@@ -15,7 +15,7 @@
 //! `probe subreaper PROGRAM ARGS...`  runs it, prints "ready", and never reaps what becomes its child
 //! `probe hold KIND`                  has a thing of the kernel, and tells at each USR1 if it still has it; see `hold.rs`
 //! `probe carry WHAT...`              keeps what no checkpoint saves; see `burden.rs`
-//! `probe echo-tcp PORT`              sends back what comes over TCP to 127.0.0.1
+//! `probe echo-tcp [ADDRESS:]PORT`    sends back what comes over TCP to 127.0.0.1, or to this address
 //! `probe prey`                       takes what it can get of processes that join the container; see `prey.rs`
 //! `probe ambush TERCES`               stops processes that join and looks what they have; see `ambush.rs`
 //! `probe allocate MIB`               fills so much memory, and ends
@@ -93,7 +93,7 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["orphan-parent"] => processes::orphan_parent(program)?,
         ["end-soon"] => std::thread::sleep(std::time::Duration::from_millis(20)),
         ["subreaper", program, args @ ..] => processes::subreaper(program, args)?,
-        ["echo-tcp", port] => hold::echo(port)?,
+        ["echo-tcp", place] => hold::echo(place)?,
         ["hold", kind] => hold::hold(kind)?,
         ["carry", what @ ..] => burden::carry(what)?,
         ["prey"] => say(&prey::prey()),
