@@ -917,6 +917,65 @@ fn start_waits_for_systemd() {
     assert_eq!(state, "running\n");
 }
 
+/// Its container interface, as systemd itself makes use of it.
+#[test]
+fn systemd_finds_what_it_is_given() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = Bundle::new();
+    let _root = OnDisk::of(&bundle);
+    let credentials = bundle.home().join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::write(credentials.join("hello"), "secret of the host\n").unwrap();
+    bundle.mount(json!({"destination": "/run/host/credentials", "type": "bind", "source": credentials, "options": ["bind", "ro"]}));
+    let c = bundle.container();
+    c.create();
+    let start = c.call("start", &["--wait", "--timeout", "5m"]);
+    start.limit(Duration::from_secs(400)).run().ok();
+    for boot in 0..2 {
+        let unit = ["systemd-run", "--quiet", "--wait", "--pipe"];
+        let credential = c.exec(
+            &[
+                &unit[..],
+                &[
+                    "-pLoadCredential=hello",
+                    "sh",
+                    "-c",
+                    "cat $CREDENTIALS_DIRECTORY/hello",
+                ],
+            ]
+            .concat(),
+        );
+        assert_eq!(credential.ok().stdout, "secret of the host\n");
+        let hidden = c.exec(
+            &[
+                &unit[..],
+                &[
+                    "-pInaccessiblePaths=/etc/passwd",
+                    "stat",
+                    "-c",
+                    "%F %a %s",
+                    "/etc/passwd",
+                ],
+            ]
+            .concat(),
+        );
+        assert_eq!(hidden.ok().stdout, "regular empty file 0 0\n");
+        let nodes = c.exec(&["readlink", "-f", "/run/systemd/inaccessible"]);
+        assert_eq!(nodes.ok().stdout, "/run/host/inaccessible\n");
+        c.exec(&["systemd-detect-virt", "--quiet", "--container"])
+            .ok();
+        let failed = c.exec(&["systemctl", "--failed", "--no-legend"]).stdout;
+        assert_eq!(failed, "");
+        if boot == 0 {
+            c.exec(&["systemctl", "reboot"]);
+            until("the next boot", || {
+                let system = c.state()["system"].clone();
+                (system["reboots"] == 1 && system["ready"] == true).then_some(())
+            });
+        }
+    }
+}
+
 /// Without an engine: a bundle.
 #[test]
 fn a_server_of_a_bundle() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::Plan;
-use crate::setup::system::interface::RunHost;
+use crate::setup::system::run_host::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::poll::{self, PollFd, PollFlags};
 

@@ -9,7 +9,7 @@ use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::birth::Notes;
 use crate::process::kind_of_init;
-use crate::setup::system::interface::RunHost;
+use crate::setup::system::run_host::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::procfs::Procfs;
 

@@ -26,7 +26,7 @@ use crate::setup::personality::Personality;
 use crate::setup::protected_paths::ProtectedPaths;
 use crate::setup::rootfs::RootfsPlan;
 use crate::setup::sysctl::{NamespaceView, Sysctl};
-use crate::setup::system::interface::RunHost;
+use crate::setup::system::run_host::{self, RunHost};
 use crate::setup::time_offsets;
 use crate::setup::user::Mappings;
 use crate::spec;
@@ -155,7 +155,13 @@ impl Plan {
             mappings,
             time_offsets,
             system: options.system,
-            run_host: RunHost::plan(process).filter(|_| options.system),
+            run_host: match options.system {
+                true => {
+                    let env = process.env().as_deref().unwrap_or_default();
+                    RunHost::plan(spec, env, run_host::os_release)?
+                }
+                false => None,
+            },
             mapped: options.mapped,
         };
         plan.check_system(options.no_pivot)?;

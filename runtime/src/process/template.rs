@@ -14,7 +14,7 @@ use crate::setup::console::{self, Console, Slave};
 use crate::setup::mounts::Opened;
 use crate::setup::namespaces::kind;
 use crate::setup::rootfs::{self, Rootfs};
-use crate::setup::system::interface::RunHost;
+use crate::setup::system::run_host::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, MountAttr, attr, propagation};
 use crate::sys::{datagram, namespace, tty};

@@ -1,14 +1,12 @@
 //! What an init finds out about its container, by the rules of systemd's container interface
-//! (<https://systemd.io/CONTAINER_INTERFACE>): variables, file systems, files in /run/host.
+//! (<https://systemd.io/CONTAINER_INTERFACE>): variables, and file systems. What is in /run/host makes `run_host`.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use super::run_host::{self, CREDENTIALS, NOTIFY, RUN_HOST};
 use crate::error::{Error, Result};
-use crate::setup::rootfs::Rootfs;
 use crate::spec;
-use crate::sys::fs::{self, OFlags};
-use crate::sys::mount;
+use crate::sys::fs;
 
 /// File systems where the config has none: path, type, options. What the image has in a directory is copied there.
 const MOUNTS: [(&str, &str, &[&str]); 3] = [
@@ -29,44 +27,70 @@ const MOUNTS: [(&str, &str, &[&str]); 3] = [
     ),
 ];
 
-const RUN_HOST: &str = "/run/host";
-
-/// Where init says that it is ready, unless somebody else wants to know: a socket of the keeper's.
-const NOTIFY: &str = "/run/host/notify";
-
-/// What is in /run/host.
-#[derive(Debug)]
-pub(crate) struct RunHost {
-    /// Name and content.
-    files: [(&'static str, String); 2],
-    notifies: bool,
-}
+/// What init is told of the host by os-release(5): variable, and field.
+const HOST: [(&str, &str); 4] = [
+    ("container_host_id", "ID"),
+    ("container_host_version_id", "VERSION_ID"),
+    ("container_host_build_id", "BUILD_ID"),
+    ("container_host_variant_id", "VARIANT_ID"),
+];
 
 /// Adds what is missing of all that.
 pub(super) fn complete(spec: &mut spec::Spec, id: &str) -> Result<()> {
+    let is_ours = !has_mount(spec, RUN_HOST);
+    let has_credentials = has_mount(spec, CREDENTIALS);
     if let Some(process) = spec.process_mut() {
         let env = process.env_mut().get_or_insert_default();
-        if value(env, "container").is_none() {
-            env.push("container=vzrun".to_owned());
-        }
-        if value(env, "container_uuid").is_none() {
-            env.push(format!("container_uuid={}", uuid(id)?));
-        }
-        if value(env, "NOTIFY_SOCKET").is_none() {
-            env.push(format!("NOTIFY_SOCKET={NOTIFY}"));
+        set(env, "container", || Ok(Some("vzrun".to_owned())))?;
+        set(env, "container_uuid", || uuid(id).map(Some))?;
+        set(env, "NOTIFY_SOCKET", || {
+            Ok(is_ours.then(|| NOTIFY.to_owned()))
+        })?;
+        // Whoever mounts a directory there means systemd to find it.
+        set(env, "CREDENTIALS_DIRECTORY", || {
+            Ok(has_credentials.then(|| CREDENTIALS.to_owned()))
+        })?;
+        let release = run_host::os_release()?.unwrap_or_default();
+        for (name, key) in HOST {
+            set(env, name, || Ok(field(&release, key)))?;
         }
     }
     let mut mounts = MOUNTS.into_iter();
     mounts.try_for_each(|(path, kind, options)| mount(spec, path, kind, options))
 }
 
+/// Sets a variable that is not there.
+fn set(
+    env: &mut Vec<String>,
+    name: &str,
+    text: impl FnOnce() -> Result<Option<String>>,
+) -> Result<()> {
+    if value(env, name).is_none() {
+        env.extend(text()?.map(|text| format!("{name}={text}")));
+    }
+    Ok(())
+}
+
+/// A field of os-release(5), out of its quotes. Not one with characters that its writer has to escape: identifiers have none.
+fn field(release: &str, key: &str) -> Option<String> {
+    let mut lines = release.lines();
+    let text = lines.find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
+    let text = text.trim_matches(['"', '\'']);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
+    (!text.is_empty() && text.chars().all(is_plain)).then(|| text.to_owned())
+}
+
+pub(super) fn has_mount(spec: &spec::Spec, path: &str) -> bool {
+    let is_it = |mount: &spec::Mount| mount.destination() == Path::new(path);
+    spec.mounts().iter().flatten().any(is_it)
+}
+
 /// Adds a mount where the config has none.
 pub(super) fn mount(spec: &mut spec::Spec, path: &str, kind: &str, options: &[&str]) -> Result<()> {
-    let mounts = spec.mounts_mut().get_or_insert_default();
-    let is_it = |mount: &spec::Mount| mount.destination() == Path::new(path);
-    if mounts.iter().any(is_it) {
+    if has_mount(spec, path) {
         return Ok(());
     }
+    let mounts = spec.mounts_mut().get_or_insert_default();
     let options = options.iter().map(|option| (*option).to_owned());
     let mount = spec::MountBuilder::default()
         .destination(path)
@@ -92,44 +116,11 @@ fn uuid(id: &str) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-fn value<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
+/// A variable's value.
+pub(super) fn value<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
     env.iter()
         .rev()
         .find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))
-}
-
-impl RunHost {
-    /// `None`: the container's process has no environment, and is none that asks.
-    pub(crate) fn plan(process: &spec::Process) -> Option<RunHost> {
-        let env = process.env().as_deref()?;
-        let line = |name| value(env, name).map(|value| format!("{value}\n"));
-        Some(RunHost {
-            files: [
-                ("container-manager", line("container")?),
-                ("container-uuid", line("container_uuid")?),
-            ],
-            notifies: value(env, "NOTIFY_SOCKET") == Some(NOTIFY),
-        })
-    }
-
-    /// Init tells the keeper that it is ready.
-    pub(crate) fn notifies(&self) -> bool {
-        self.notifies
-    }
-
-    /// Makes it, once all is mounted, with the tree of the keeper's socket.
-    pub(crate) fn apply(&self, rootfs: &Rootfs, notify: Option<OwnedFd>) -> Result<()> {
-        if let Some(socket) = notify {
-            mount::move_mount(socket, rootfs.file(Path::new(NOTIFY))?)?;
-        }
-        let directory = rootfs.directory(Path::new(RUN_HOST))?;
-        for (name, text) in &self.files {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
-            let file = fs::openat(&directory, name, flags, 0o444)?;
-            fs::write_once(file, text.as_bytes())?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -154,15 +145,16 @@ mod tests {
         assert_eq!(paths, expected.map(std::path::PathBuf::from));
         let process = spec.process().as_ref().unwrap();
         let uuid = "container_uuid=0123456789abcdef0123456789abcdef";
+        let env = process.env().as_deref().unwrap();
+        let (env, of_host) = env.split_at(3);
+        let is_of_host = |variable: &String| variable.starts_with("container_host_");
+        assert!(of_host.iter().all(is_of_host), "{of_host:?}");
         assert_eq!(
-            process.env().as_deref(),
+            Some(env),
             Some(
                 &["container=podman", uuid, "NOTIFY_SOCKET=/run/host/notify"].map(str::to_owned)[..]
             )
         );
-        let made = RunHost::plan(process).unwrap();
-        let manager = ("container-manager", "podman\n".to_owned());
-        assert_eq!((&made.files[0], made.notifies()), (&manager, true));
     }
 
     #[test]
@@ -173,6 +165,34 @@ mod tests {
             "zürich-und-noch-sehr-viel-mehr-davon",
         ] {
             assert_eq!(uuid(id).unwrap().len(), 36, "{id}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_says_more() {
+        let json = r#"{"process":{"cwd":"/","user":{"uid":0,"gid":0}},
+            "mounts":[{"destination":"/run/host"},{"destination":"/run/host/credentials"}]}"#;
+        let mut spec: spec::Spec = serde_json::from_str(json).unwrap();
+        complete(&mut spec, "web").unwrap();
+        let env = spec.process().as_ref().unwrap().env().clone().unwrap();
+        assert_eq!(value(&env, "NOTIFY_SOCKET"), None);
+        assert_eq!(
+            value(&env, "CREDENTIALS_DIRECTORY"),
+            Some("/run/host/credentials")
+        );
+    }
+
+    #[test]
+    fn fields_of_os_release() {
+        let text = "PRETTY_NAME=\"Some ID=x\"\nID=debian\nVERSION_ID=\"13\"\nVARIANT_ID='a b'\nBUILD_ID=\n";
+        for (key, value) in [
+            ("ID", Some("debian")),
+            ("VERSION_ID", Some("13")),
+            ("VARIANT_ID", None),
+            ("BUILD_ID", None),
+            ("NAME", None),
+        ] {
+            assert_eq!(field(text, key).as_deref(), value, "{key}");
         }
     }
 }

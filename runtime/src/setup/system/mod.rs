@@ -2,8 +2,9 @@
 //! stands between the host and its init, which therefore can end and begin anew.
 
 pub(crate) mod ids;
-pub(crate) mod interface;
+mod interface;
 mod rights;
+pub(crate) mod run_host;
 
 use std::path::Path;
 
