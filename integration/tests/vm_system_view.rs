@@ -103,6 +103,46 @@ fn memory_is_the_limit() {
     assert_eq!(output(&c, "/usr/bin/getconf _NPROCESSORS_ONLN"), "2\n");
 }
 
+const HEAP: &str = "/usr/bin/node -p 'v8.getHeapStatistics().heap_size_limit'";
+
+/// What a runtime takes by itself goes by the memory that it sees: as in a cgroup of that size on this machine.
+#[test]
+fn a_default_heap_is_that_of_a_machine_of_that_size() {
+    differs!(Runc | Crun, "no system containers");
+    let of_machine = sh(HEAP);
+    for mib in [512, 1024] {
+        let bundle = system(json!({"memory": {"limit": mib * MIB, "swap": mib * MIB}}));
+        let c = booted(&bundle);
+        let heap = bytes(&output(&c, HEAP));
+        let alone = Cgroup::at(format!("/sys/fs/cgroup/{}-alone", bundle.id()));
+        fs::create_dir(alone.dir()).unwrap();
+        alone.write("memory.max", &(mib * MIB).to_string()).unwrap();
+        let in_cgroup = sh(&format!(
+            "echo $$ >{}/cgroup.procs && {HEAP}",
+            alone.dir().display()
+        ));
+        fs::remove_dir(alone.dir()).unwrap();
+        println!("{mib} MiB: {heap}, {in_cgroup} in a cgroup, {of_machine} on the machine");
+        about(heap, in_cgroup);
+        assert!(heap * 1.1 < of_machine, "{heap}, {of_machine}");
+    }
+}
+
+/// The number that a script prints, run on this machine.
+#[track_caller]
+fn sh(script: &str) -> f64 {
+    let output = std::process::Command::new("/bin/sh")
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    bytes(&String::from_utf8_lossy(&output.stdout))
+}
+
+#[track_caller]
+fn bytes(text: &str) -> f64 {
+    text.trim().parse().unwrap_or_else(|_| panic!("{text:?}"))
+}
+
 /// The very first look is right. How long it takes here, where the processor is emulated, is printed only.
 #[test]
 fn a_changed_limit_is_seen_at_once() {
