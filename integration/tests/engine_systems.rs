@@ -11,6 +11,7 @@ use integration::{
 };
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -870,6 +871,44 @@ fn a_server_in_containerd() {
         running("second");
         "SIGTERM"
     });
+}
+
+/// What Podman hears of a container's readiness it passes on, and so it does with a server's.
+#[test]
+fn podman_is_told_of_a_servers_readiness() {
+    differs!(Runc | Crun, "no system containers");
+    let path = fresh_path("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let patience = Some(Duration::from_secs(200));
+    manager.set_read_timeout(patience).unwrap();
+    let (name, image) = (test_name(), Podman.image("systemd"));
+    let flags = [
+        "run",
+        "--detach",
+        "--sdnotify=container",
+        SERVER,
+        "--name",
+        &name,
+    ];
+    let call = Podman.bare().env("NOTIFY_SOCKET", &path).args(flags);
+    let output = call.arg(image).arg("/sbin/init").run().ok();
+    let id = output.stdout.trim().to_string();
+    let system = System {
+        place: Podman,
+        name,
+        id,
+    };
+    let mut seen = Vec::new();
+    while !seen
+        .iter()
+        .any(|message: &String| message.contains("READY=1"))
+    {
+        let mut text = [0; 4096];
+        let length = manager.recv(&mut text).unwrap();
+        seen.push(String::from_utf8_lossy(&text[..length]).into_owned());
+    }
+    let state = system.printed(&["systemctl", "is-system-running"]);
+    assert_eq!(state, "running", "{seen:?}");
 }
 
 /// A distribution as it is on the disk, with systemd; removed when dropped.
