@@ -1,64 +1,9 @@
-//! Containers in a system container: Podman of a Debian, unprivileged, with that container's root.
+//! Containers in a system container: Podman and Docker of a Debian, unprivileged, with that container's root.
 
-use integration::{Bundle, Container, IMAGE, Runtime, differs, image_tar, json};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "system_nested/docker.rs"]
+mod docker;
 
-/// The root that these tests run in, as it is on the disk.
-fn debian() -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/env");
-    let roots = fs::read_dir(&target).unwrap().flatten();
-    let mut roots: Vec<PathBuf> = roots
-        .map(|entry| entry.path())
-        .filter(|path| path.join("usr/bin/podman").exists())
-        .filter(|path| {
-            path.file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with("root-trixie-")
-        })
-        .collect();
-    roots.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
-    roots.pop().expect("a root in target/env")
-}
-
-fn mount(words: &[&str]) {
-    let status = Command::new("mount").args(words).status().unwrap();
-    assert!(status.success(), "mount {words:?}");
-}
-
-/// An overlay of this Debian, where engines have their disk. It goes with the value.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn new(name: &str) -> Disk {
-        let home = Path::new("/var/tmp").join(name);
-        for dir in ["upper", "work", "root", "store"] {
-            fs::create_dir_all(home.join(dir)).unwrap();
-        }
-        let path = |name: &str| home.join(name).display().to_string();
-        let options = format!(
-            "index=off,lowerdir={},upperdir={},workdir={}",
-            debian().display(),
-            path("upper"),
-            path("work")
-        );
-        mount(&["-t", "overlay", "overlay", "-o", &options, &path("root")]);
-        Disk(home)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let status = Command::new("umount").arg(self.0.join("root")).status();
-        let removed = fs::remove_dir_all(&self.0);
-        if !std::thread::panicking() {
-            assert!(status.unwrap().success());
-            removed.unwrap();
-        }
-    }
-}
+use integration::{Bundle, Container, Debian, IMAGE, Runtime, differs, image_tar, json};
 
 fn podman(c: &Container<'_>, args: &[&str]) -> String {
     let output = c.exec(&[&["podman"], args].concat()).ok();
@@ -69,14 +14,14 @@ fn podman(c: &Container<'_>, args: &[&str]) -> String {
 fn podman_runs_containers() {
     differs!(Runc | Crun, "no system containers");
     let bundle = Bundle::new();
-    let disk = Disk::new(bundle.id());
-    bundle.set("/root/path", json!(disk.0.join("root")));
+    let debian = Debian::new(bundle.id());
+    bundle.set("/root/path", json!(debian.root()));
     let annotations = json!({"io.vzrun.system": "true", "io.vzrun.ids": "131072"});
     bundle.set("/annotations", annotations);
     bundle.args(&["/bin/sleep", "1000"]);
     bundle.env("HOME=/root");
     let binds = [
-        ("/var/lib/containers", disk.0.join("store")),
+        ("/var/lib/containers", debian.store()),
         ("/image.tar", image_tar().to_path_buf()),
         ("/usr/local/bin/vzrun", Runtime::get().path().to_path_buf()),
     ];
@@ -122,6 +67,12 @@ fn podman_runs_containers() {
     ];
     podman(&c, &[&flags[..], &run].concat());
     c.delete_force().ok();
-    drop(disk);
+    drop(debian);
     assert_eq!(bundle.leftovers(), [""; 0]);
+}
+
+#[test]
+fn docker_runs_containers() {
+    differs!(Runc | Crun, "no system containers");
+    docker::docker_runs_containers();
 }
