@@ -103,8 +103,14 @@ fn well_formed(bytes: &mut Bytes<'_>) {
             _ => Some(format!("{},{}", bytes.byte() % 20, bytes.byte() % 20)),
         },
         memory: (number(bytes), number(bytes)),
-        swap: (bytes.byte() % 2 == 0).then(|| (number(bytes), number(bytes))),
-        quota: (bytes.byte() % 2 == 0).then(|| usize::from(bytes.byte() % 20)),
+        swap: bytes
+            .byte()
+            .is_multiple_of(2)
+            .then(|| (number(bytes), number(bytes))),
+        quota: bytes
+            .byte()
+            .is_multiple_of(2)
+            .then(|| usize::from(bytes.byte() % 20)),
         now: [number(bytes), number(bytes)],
     };
     let seen = shown(&kernel);
