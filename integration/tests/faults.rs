@@ -548,6 +548,9 @@ fn of_delete() {
 fn system() -> Bundle {
     let bundle = rich();
     bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
+    // The first that is given ids makes the directory of the leases, which stays.
+    bundle.container().create();
+    delete_force(&bundle.container());
     bundle
 }
 
