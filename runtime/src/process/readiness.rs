@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::sys::{datagram, fs, poll};
 
 /// The keeper's ear for it.
@@ -29,9 +29,14 @@ impl<'a> Readiness<'a> {
     /// A boot begins: what the last one has said is forgotten, heard or not.
     pub(super) fn begin(&self) -> Result<()> {
         // All of it: nobody of the last boot is left who could say more.
-        while datagram::receive(&self.socket, &mut [0u8; 1])?.is_some() {}
+        let words = || "forgetting what the last boot has said of its readiness";
+        let mut byte = [0u8; 1];
+        while datagram::receive(&self.socket, &mut byte)
+            .context(words)?
+            .is_some()
+        {}
         if self.noted.replace(false) {
-            poll::read(self.note, &mut [0u8; 1])?;
+            poll::read(self.note, &mut byte).context(words)?;
         }
         Ok(())
     }
@@ -39,14 +44,15 @@ impl<'a> Readiness<'a> {
     /// Takes what has been said. Descriptors that come with it, as those of a barrier (sd_notify_barrier(3)), are closed by
     /// that.
     pub(super) fn hear(&self) -> Result<()> {
+        let words = || "listening to what init says of its readiness";
         let mut buffer = [0u8; 4096];
         // No more at a time than the kernel queues (net.unix.max_dgram_qlen): there are other things to be done.
         for _ in 0..16 {
-            let Some(message) = datagram::receive(&self.socket, &mut buffer)? else {
+            let Some(message) = datagram::receive(&self.socket, &mut buffer).context(words)? else {
                 break;
             };
             if !self.noted.get() && says_ready(message) {
-                fs::write_once(self.note, b".")?;
+                fs::write_once(self.note, b".").context(words)?;
                 self.noted.set(true);
             }
         }
