@@ -82,8 +82,17 @@ struct Started(String);
 impl Started {
     /// One that sleeps until it is ended, and ends with 6 at a SIGTERM.
     fn sleeping() -> Started {
+        Started::with("trap 'exit 6' TERM; touch /tmp/up; while :; do sleep 0.05; done")
+    }
+
+    /// One that does nothing any more. (A shell that is paused in the middle of a vfork(2) is none that CRIU can save, and containerd
+    /// pauses first.)
+    fn still() -> Started {
+        Started::with("touch /tmp/up; exec tail -f /dev/null")
+    }
+
+    fn with(script: &str) -> Started {
         let started = Started(test_name());
-        let script = "trap 'exit 6' TERM; touch /tmp/up; while :; do sleep 0.05; done";
         run_call(
             &["--detach", "--null-io"],
             &started.0,
@@ -91,7 +100,7 @@ impl Started {
         )
         .run()
         .ok();
-        until("the trap", || {
+        until("the file", || {
             (started.exec("wait", &[], &["ls", "/tmp/up"]).code() == Some(0)).then_some(())
         });
         started
@@ -316,7 +325,7 @@ fn ctr_a_checkpoint_becomes_a_task_again() {
     let name;
     let before;
     {
-        let c = Started::sleeping();
+        let c = Started::still();
         before = alive(&c, "before");
         let words = ["container", "checkpoint", "--task", "--image", "--rw"];
         let words = words.iter().copied().chain([c.0.as_str(), saved]);
@@ -337,7 +346,7 @@ fn ctr_a_checkpoint_becomes_a_task_again() {
 fn ctr_a_task_is_saved_and_ends() {
     differs!(Crun, "does not make its work directory");
     let images = fresh_path("task").display().to_string();
-    let c = Started::sleeping();
+    let c = Started::still();
     c.task(&["checkpoint", "--image-path", &images]).ok();
     assert_eq!(c.status(), "RUNNING");
     c.task(&["checkpoint", "--exit", "--image-path", &images])
