@@ -100,20 +100,25 @@ fn start_passes_ready_on() {
     start.wait().ok();
 }
 
-#[test]
-fn start_names_the_init_as_the_main_process() {
-    differs!(Crun, "it does not");
-    let bundle = saying("READY=1");
-    let manager = Manager::new(&bundle);
-    let c = bundle.container();
-    manager.call(&c, "create", NO_FLAGS).wait().ok();
-    let start = manager.call(&c, "start", NO_FLAGS);
+#[track_caller]
+fn start_names_the_init(manager: &Manager, c: &Container<'_>) {
+    manager.call(c, "create", NO_FLAGS).wait().ok();
+    let start = manager.call(c, "start", NO_FLAGS);
     let seen = manager.until("MAINPID=");
     start.wait().ok();
     assert_eq!(
         seen[..2],
         ["READY=1".to_string(), format!("MAINPID={}", c.pid())]
     );
+}
+
+#[test]
+fn start_names_the_init_as_the_main_process() {
+    differs!(Crun, "it does not");
+    let bundle = saying("READY=1");
+    let manager = Manager::new(&bundle);
+    let c = bundle.container();
+    start_names_the_init(&manager, &c);
 }
 
 #[test]
@@ -287,13 +292,6 @@ fn a_system_containers_readiness_is_the_managers() {
     bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
     let manager = Manager::new(&bundle);
     let c = bundle.container();
-    manager.call(&c, "create", NO_FLAGS).wait().ok();
-    let start = manager.call(&c, "start", NO_FLAGS);
-    let seen = manager.until("MAINPID=");
-    start.wait().ok();
-    assert_eq!(
-        seen[..2],
-        ["READY=1".to_string(), format!("MAINPID={}", c.pid())]
-    );
+    start_names_the_init(&manager, &c);
     assert_eq!(c.state()["system"].get("ready"), None);
 }
