@@ -249,24 +249,20 @@ impl Cell {
                 "more than {DEEPEST} within each other"
             )));
         }
+        let none = |name: &str, what| Err(Error::config(format!("{name:?} is no {what}")));
+        if let Some(name) = self.path.iter().find(|name| !is_name(name)) {
+            return none(name, "name of a cgroup");
+        }
+        if let Some(name) = self.settings.keys().find(|name| !is_setting(name)) {
+            return none(name, "limit of a cgroup");
+        }
         let is_controller = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase());
-        let mut controllers = self.controllers.split_whitespace();
-        let wrong = None
-            .or(self
-                .path
-                .iter()
-                .find(|name| !is_name(name))
-                .map(|name| (name.as_str(), "name of a cgroup")))
-            .or(self
-                .settings
-                .keys()
-                .find(|name| !is_setting(name))
-                .map(|name| (name.as_str(), "limit of a cgroup")))
-            .or(controllers
-                .find(|name| !is_controller(name))
-                .map(|name| (name, "controller")));
-        match wrong {
-            Some((name, what)) => Err(Error::config(format!("{name:?} is no {what}"))),
+        match self
+            .controllers
+            .split_whitespace()
+            .find(|name| !is_controller(name))
+        {
+            Some(name) => none(name, "controller"),
             None => Ok(()),
         }
     }

@@ -148,13 +148,12 @@ impl Container {
         })?;
         check_features(&mut criu, options)?;
         let spec = self.record.spec()?;
-        let request = self.dump_request(options, images, cgroup)?;
-        let mappings = self.mappings()?;
+        let request = self.dump_request(&spec, options, images, cgroup)?;
         let mut notified = Dump {
             status_fd,
             images,
             cgroup: cgroup.filter(|_| !options.pre_dump),
-            mappings,
+            mappings: mappings(&spec)?,
             spec: &spec,
             init: self.record.pid,
             procfs: &self.procfs,
@@ -163,23 +162,13 @@ impl Container {
         criu.finish()
     }
 
-    /// Those of its own user namespace; empty without one.
-    fn mappings(&self) -> Result<IdMappings> {
-        let spec = self.record.spec()?;
-        let linux = spec.linux().as_ref();
-        IdMappings::plan(
-            linux.and_then(|linux| linux.uid_mappings().as_ref()),
-            linux.and_then(|linux| linux.gid_mappings().as_ref()),
-        )
-    }
-
     fn dump_request(
         &self,
+        spec: &Spec,
         options: &CheckpointOptions,
         images: &Images,
         cgroup: Option<&Cgroup>,
     ) -> Result<Request> {
-        let spec = self.record.spec()?;
         let pid = self.record.pid;
         let annotation = self.record.annotations.get("org.criu.config");
         let common = options
@@ -219,7 +208,7 @@ impl Container {
             cgroup_dump_controller: vec![String::new()],
             ghost_limit: Some(preflight::GHOST_LIMIT),
             freeze_cgroup: freezer.map(|path| path.to_string_lossy().into_owned()),
-            external: external::namespaces_of(&spec, pid)?,
+            external: external::namespaces_of(spec, pid)?,
             irmap_scan_paths: watches::places(pid, &self.procfs)?
                 .into_iter()
                 .map(|path| path.to_string_lossy().into_owned())
@@ -232,7 +221,7 @@ impl Container {
         };
         if !options.pre_dump {
             let also = [notify_socket::DESTINATION];
-            request.ext_mnt = external::mounts_of(&spec, pid, &self.procfs, &also)?;
+            request.ext_mnt = external::mounts_of(spec, pid, &self.procfs, &also)?;
             let (names, streams) = streams::of(pid, &self.procfs)?;
             images.write_descriptors(&names)?;
             request.external.extend(streams);
@@ -243,6 +232,15 @@ impl Container {
             ..Request::default()
         })
     }
+}
+
+/// Those of the container's own user namespace; empty without one.
+fn mappings(spec: &Spec) -> Result<IdMappings> {
+    let linux = spec.linux().as_ref();
+    IdMappings::plan(
+        linux.and_then(|linux| linux.uid_mappings().as_ref()),
+        linux.and_then(|linux| linux.gid_mappings().as_ref()),
+    )
 }
 
 /// Filesystems that CRIU does not know: what is in them is not saved. systemd mounts it wherever it may.

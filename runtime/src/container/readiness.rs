@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::plan::Plan;
-use crate::setup::system::run_host::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::poll::{self, PollFd, PollFlags};
 
@@ -25,19 +24,21 @@ pub enum Wait {
 impl Wait {
     /// Refuses to wait for what nobody would say.
     pub(super) fn check(self, plan: &Plan) -> Result<()> {
-        let notifies = plan.run_host.as_ref().is_some_and(RunHost::notifies);
         match self {
-            Wait::UntilReady(_) if !notifies => Err(never(plan.system)),
+            Wait::UntilReady(_) if !plan.hears_of_readiness() => Err(never(plan.system)),
             _ => Ok(()),
         }
     }
 
     /// Before the program is let go.
-    pub(super) fn prepare(self, directory: &OwnedFd) -> Result<Option<Readiness>> {
+    ///
+    /// # Errors
+    /// Nobody would say it.
+    pub(super) fn prepare(self, directory: &OwnedFd, is_system: bool) -> Result<Option<Readiness>> {
         let Wait::UntilReady(limit) = self else {
             return Ok(None);
         };
-        let note = open(directory)?.ok_or_else(|| never(true))?;
+        let note = open(directory)?.ok_or_else(|| never(is_system))?;
         // Later than the clock can say is never.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let limit = limit.filter(|_| deadline.is_some());
@@ -107,7 +108,7 @@ fn open(directory: &OwnedFd) -> Result<Option<OwnedFd>> {
     }
 }
 
-pub(super) fn never(is_system: bool) -> Error {
+fn never(is_system: bool) -> Error {
     let why = match is_system {
         true => {
             "its config or $NOTIFY_SOCKET gives the container a notify socket of somebody else's, who is told"

@@ -48,7 +48,7 @@ pub(super) fn start_and_wait(
     if let (Some(waiting), Some(master)) = (&mut waiting, newborn.master.take()) {
         waiting.attach(master)?;
     }
-    let readiness = wait.prepare(made.directory)?;
+    let readiness = wait.prepare(made.directory, plan.system)?;
     newborn
         .go()
         .and_then(|()| newborn.wait_for_exec())

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::record::{self, Record};
 use super::status::Lock;
-use super::{Container, Status, Wait, readiness};
+use super::{Container, Status, Wait};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
 use crate::log;
@@ -70,10 +70,7 @@ impl Container {
             ErrorKind::NotRunning => has_stopped(),
             _ => error,
         })?;
-        if wait != Wait::No && !self.record.system {
-            return Err(readiness::never(false));
-        }
-        let readiness = wait.prepare(&self.directory)?;
+        let readiness = wait.prepare(&self.directory, self.record.system)?;
         let notifier = match NotifySocket::from_environment(&self.path()?) {
             Some(socket) => socket.bind()?,
             None => None,

@@ -9,7 +9,6 @@ use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::birth::Notes;
 use crate::process::kind_of_init;
-use crate::setup::system::run_host::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::procfs::Procfs;
 
@@ -57,7 +56,7 @@ pub(super) fn notes(directory: &OwnedFd, plan: &Plan) -> Result<Notes> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW;
         notes.reboots = Some(fs::openat(directory, REBOOTS, flags, 0)?);
     }
-    if plan.run_host.as_ref().is_some_and(RunHost::notifies) {
+    if plan.hears_of_readiness() {
         notes.ready = Some(readiness::make(directory)?);
     }
     Ok(notes)

@@ -184,6 +184,11 @@ impl Plan {
         self.system && paths.has_procfs() && (others || !paths.are_in_proc_or_sys())
     }
 
+    /// Its init tells the keeper that it is ready.
+    pub(crate) fn hears_of_readiness(&self) -> bool {
+        self.run_host.as_ref().is_some_and(RunHost::notifies)
+    }
+
     /// What the keeper of a system container cannot do at each boot.
     fn check_system(&self, no_pivot: bool) -> Result<()> {
         let refused = [

@@ -136,7 +136,7 @@ impl<'a> Join<'a> {
         self.process.cpu_affinity.apply_initial(None)?;
         process::umask(0);
         self.enter()?;
-        process::setsid().context(|| init::LEADING)?;
+        process::setsid().context(|| console::LEADING)?;
         self.process.lsm.apply_to_keys(self.procfs)?;
         self.keyring.apply()?;
         let rootfs = Rootfs::here()?;
@@ -165,7 +165,7 @@ impl<'a> Join<'a> {
             if !filtered && !seccomp.is_late() {
                 // The process proper is seen with the rights that it takes to install the filter, for a moment.
                 stage::become_sibling(0, channel)?;
-                console::lead(self.process.terminal).context(|| init::LEADING)?;
+                console::lead(self.process.terminal)?;
                 staged = false;
             }
             seccomp.install_early(channel)
@@ -206,7 +206,7 @@ impl<'a> Join<'a> {
                 channel.tell(&Request::Proper(pid.as_raw_nonzero().get()))?;
                 fork::exit(0)
             }
-            None => console::lead(self.process.terminal).context(|| init::LEADING),
+            None => console::lead(self.process.terminal),
         }
     }
 

@@ -59,11 +59,16 @@ impl Foreground {
 
     /// Serves the process, a child of ours, until it has ended.
     pub(crate) fn wait(mut self, child: &Child) -> Result<Exit> {
-        let drained = self.serve(child).and_then(|exit| {
-            let terminal = self.terminal.as_mut();
-            terminal.map_or(Ok(()), Terminal::drain).map(|()| exit)
-        });
-        drained.context(|| "waiting for the process")
+        self.serve_and_drain(child)
+            .context(|| "waiting for the process")
+    }
+
+    fn serve_and_drain(&mut self, child: &Child) -> Result<Exit> {
+        let exit = self.serve(child)?;
+        if let Some(terminal) = &mut self.terminal {
+            terminal.drain()?;
+        }
+        Ok(exit)
     }
 
     fn serve(&mut self, child: &Child) -> Result<Exit> {

@@ -25,8 +25,6 @@ use crate::view;
 
 /// The name by which a container that is created and not yet started is known (comm of proc_pid_comm(5)).
 pub(crate) const NAME: &std::ffi::CStr = c"vzrun:[2:INIT]";
-/// What setsid(2) is for.
-pub(super) const LEADING: &str = "becoming a session leader";
 
 /// Which boot of the container this is.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +71,7 @@ fn begin(birth: &Birth<'_>) -> Result<()> {
     signal::reset();
     prctl::set_name(NAME)?;
     prctl::set_parent_death_signal(libc::SIGKILL)?;
-    process::setsid().context(|| LEADING)?;
+    process::setsid().context(|| console::LEADING)?;
     // The last boot may have changed it.
     birth.plan.hostname.apply()
 }
@@ -198,7 +196,7 @@ pub(super) fn enter_namespaces(
         // With full rights over the host's limits; in a user namespace the parent has done it.
         plan.process.rlimits.raise(None)?;
     }
-    process::setsid().context(|| LEADING)?;
+    process::setsid().context(|| console::LEADING)?;
     // New keys carry the label, so the label comes before the keyring.
     plan.process.lsm.apply_to_keys(procfs)?;
     plan.keyring.apply()?;

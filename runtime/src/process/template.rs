@@ -14,7 +14,6 @@ use crate::setup::console::{self, Console, Slave};
 use crate::setup::mounts::Opened;
 use crate::setup::namespaces::kind;
 use crate::setup::rootfs::{self, Rootfs};
-use crate::setup::system::run_host::RunHost;
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::mount::{self, FsContext, MountAttr, attr, propagation};
 use crate::sys::{datagram, namespace, tty};
@@ -125,7 +124,7 @@ impl Template {
             false => None,
         };
         rootfs::pivot(&root)?;
-        let notify = match plan.run_host.as_ref().is_some_and(RunHost::notifies) {
+        let notify = match plan.hears_of_readiness() {
             true => Some(notify_socket()?),
             false => None,
         };

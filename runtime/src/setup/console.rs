@@ -21,6 +21,8 @@ use crate::sys::{mount, null, process, socket, tty};
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// The device number of ptmx.
 const PTMX: (u32, u32) = (5, 2);
+/// What setsid(2) is for.
+pub(crate) const LEADING: &str = "becoming a session leader";
 const MOUNTING: &str = "mounting the terminal on /dev/console";
 
 /// What comes with the master over a console socket: where runc has it from.
@@ -134,9 +136,9 @@ pub(crate) fn mount_on_dev_console(slave: OwnedFd, root: BorrowedFd<'_>) -> Resu
 
 /// Makes this process lead a session, with the terminal that is its stdin as the controlling one.
 pub(crate) fn lead(terminal: bool) -> Result<()> {
-    process::setsid()?;
+    process::setsid().context(|| LEADING)?;
     match terminal {
-        true => tty::set_controlling(std::io::stdin().as_fd()),
+        true => tty::set_controlling(std::io::stdin().as_fd()).context(|| LEADING),
         false => Ok(()),
     }
 }

@@ -93,8 +93,11 @@ fn of_descriptor(
         return Ok(found);
     }
     let stat = around.procfs.stat_behind(&link)?;
-    let regular = fs::file_type(&stat) == FileType::RegularFile;
-    match huge::file(&link, &target, around.procfs)?.filter(|_| regular) {
+    let huge = match fs::file_type(&stat) {
+        FileType::RegularFile => huge::file(&link, &target, around.procfs)?,
+        _ => None,
+    };
+    match huge {
         Some(finding) => found.push(finding),
         None => found.extend(by_kind(&target, &stat, &info, around)),
     }
