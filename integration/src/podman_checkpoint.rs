@@ -8,8 +8,10 @@ use crate::{Engine, Podman, Started, probe_path, until_within};
 
 /// What Podman does around CRIU may take, where it is emulated.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Numbers go to stdout and to a file, each once and in order, beside some memory that stays as it is.
-const COUNTER: &str = "x=$(head -c 500000 /dev/urandom | od -x); \
+/// Numbers go to stdout and to a file, each once and in order, beside some memory that stays as it is: that of a process
+/// which waits for more to sort, from one that no restore wakes. (The shell that counts forks, and a child of the moment has all of its memory anew.)
+const COUNTER: &str = "(head -c 500000 /dev/urandom | od -x; touch /tmp/all; tail -f /dev/null) | sort & \
+                       until test -e /tmp/all; do sleep 0.02; done; \
                        i=0; while :; do echo $i | tee /tmp/n; i=$((i+1)); sleep 0.02; done";
 
 impl Podman {
