@@ -547,7 +547,8 @@ fn of_delete() {
 /// A system container: its keeper, and the boot below it, are traced as well.
 fn system() -> Bundle {
     let bundle = rich();
-    bundle.set("/annotations", json!({"io.vzrun.system": "true"}));
+    let annotations = json!({"io.vzrun.system": "true", "io.vzrun.sysinfo": "true"});
+    bundle.set("/annotations", annotations);
     // The first that is given ids makes the directory of the leases, which stays.
     bundle.container().create();
     delete_force(&bundle.container());

@@ -103,6 +103,43 @@ fn memory_is_the_limit() {
     assert_eq!(output(&c, "/usr/bin/getconf _NPROCESSORS_ONLN"), "2\n");
 }
 
+/// For those who ask the kernel, too, with the option. (`free` of busybox has all but the caches from there.)
+#[test]
+fn memory_by_sysinfo_is_the_limit() {
+    differs!(Runc | Crun, "no system containers");
+    let memory = json!({"memory": {"limit": 512 * MIB, "swap": 512 * MIB}});
+    let bundle = system(memory);
+    bundle.set("/annotations/io.vzrun.sysinfo", json!("true"));
+    let c = booted(&bundle);
+    let fill = "dd if=/dev/zero of=/run/fill bs=1M count=100 2>/dev/null";
+    output(&c, fill);
+    let limit = (512 * MIB) as f64;
+    let words = |line: &str, text: &str| -> Vec<f64> {
+        let line = text.lines().find(|have| have.starts_with(line)).unwrap();
+        line.split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect()
+    };
+    let free = output(&c, "/bin/busybox free");
+    let [total, _, left, shared, ..] = words("Mem:", &free)[..] else {
+        panic!("{free}")
+    };
+    about(total * 1024.0, limit);
+    let current = own(&c).read("memory.current").parse::<u64>().unwrap() as f64;
+    assert!(
+        (left * 1024.0 - (limit - current)).abs() <= limit / 100.0,
+        "{free} {current}"
+    );
+    about(shared * 1024.0, (100 * MIB) as f64);
+    assert_eq!(words("Swap:", &free), [0.0; 3], "{free}");
+    // A changed limit, and who has been there since the boot.
+    c.call("update", &["--memory", "256m", "--memory-swap", "256m"])
+        .run()
+        .ok();
+    let free = output(&c, "/bin/busybox free");
+    about(words("Mem:", &free)[0] * 1024.0, limit / 2.0);
+}
+
 const HEAP: &str = "/usr/bin/node -p 'v8.getHeapStatistics().heap_size_limit'";
 
 /// What a runtime takes by itself goes by the memory that it sees: as in a cgroup of that size on this machine.

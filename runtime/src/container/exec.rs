@@ -13,7 +13,7 @@ use crate::log;
 use crate::plan::{ProcessPlan, plan_seccomp};
 use crate::process::exec::Join;
 use crate::process::foreground::Foreground;
-use crate::process::parent;
+use crate::process::{parent, sysinfo};
 use crate::setup::capabilities;
 use crate::setup::keyring::Keyring;
 use crate::setup::listen_fds::PassedFds;
@@ -172,6 +172,10 @@ impl Container {
             passed_fds: &passed_fds,
             console_socket,
             seccomp: seccomp.as_ref(),
+            sysinfo: match self.record.system && system::has_sysinfo(spec.annotations().as_ref())? {
+                true => Some(sysinfo::open_door(&self.directory).map_err(because)?),
+                false => None,
+            },
             state: self.record.hook_state().now("running", self.record.pid),
             is_awaited: options.pidfd_socket.is_some(),
         };

@@ -8,7 +8,7 @@ use super::{Container, Status, readiness};
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::birth::Notes;
-use crate::process::kind_of_init;
+use crate::process::{kind_of_init, sysinfo};
 use crate::sys::fs::{self, FileType, OFlags};
 use crate::sys::procfs::Procfs;
 
@@ -58,6 +58,9 @@ pub(super) fn notes(directory: &OwnedFd, plan: &Plan) -> Result<Notes> {
     }
     if plan.hears_of_readiness() {
         notes.ready = Some(readiness::make(directory)?);
+    }
+    if plan.sysinfo {
+        notes.sysinfo = Some(sysinfo::make_door(directory)?);
     }
     Ok(notes)
 }

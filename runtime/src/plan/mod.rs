@@ -26,6 +26,7 @@ use crate::setup::personality::Personality;
 use crate::setup::protected_paths::ProtectedPaths;
 use crate::setup::rootfs::RootfsPlan;
 use crate::setup::sysctl::{NamespaceView, Sysctl};
+use crate::setup::system;
 use crate::setup::system::run_host::{self, RunHost};
 use crate::setup::time_offsets;
 use crate::setup::user::Mappings;
@@ -80,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) seccomp: Option<Filter>,
     /// Its init lives below a keeper.
     pub(crate) system: bool,
+    /// sysinfo(2) says what is the container's.
+    pub(crate) sysinfo: bool,
     /// What its init is told in files.
     pub(crate) run_host: Option<RunHost>,
     /// See [`Options::mapped`].
@@ -155,6 +158,7 @@ impl Plan {
             mappings,
             time_offsets,
             system: options.system,
+            sysinfo: options.system && system::has_sysinfo(spec.annotations().as_ref())?,
             run_host: match options.system {
                 true => {
                     let env = process.env().as_deref().unwrap_or_default();

@@ -43,13 +43,16 @@ pub(crate) struct Birth<'a> {
     pub(crate) publish: Option<&'a dyn Fn() -> Result<()>>,
 }
 
-/// Files of the state directory in which the keeper of a system container notes what its owner is told.
+/// Files of the state directory that the keeper of a system container uses: in which it notes what its owner is told, and
+/// where it is asked.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     /// A byte for each reboot.
     pub(crate) reboots: Option<OwnedFd>,
     /// A FIFO, with a byte in it while init has said that it is ready.
     pub(crate) ready: Option<OwnedFd>,
+    /// The socket of [`super::sysinfo`].
+    pub(crate) sysinfo: Option<OwnedFd>,
 }
 
 /// Opened by the parent before the fork.
@@ -132,7 +135,7 @@ impl<'a> Birth<'a> {
             notify: None,
         };
         if self.plan.system && self.host.euid == 0 {
-            outside.view = view::Server::mount();
+            outside.view = view::Server::mount(self.plan.sysinfo)?;
         }
         for (_, namespace) in outside
             .namespaces

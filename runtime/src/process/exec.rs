@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::channel::{self, ChildEnd, Request};
 use super::parent::{Duties, Newborn};
 use super::seccomp::Seccomp;
-use super::{init, stage};
+use super::{init, stage, sysinfo};
 use crate::error::{Context, Result};
 use crate::host::Host;
 use crate::plan::ProcessPlan;
@@ -45,6 +45,8 @@ pub(crate) struct Join<'a> {
     pub(crate) console_socket: Option<OwnedFd>,
     /// That of the container.
     pub(crate) seccomp: Option<&'a Filter>,
+    /// The way to a keeper that answers sysinfo(2).
+    pub(crate) sysinfo: Option<OwnedFd>,
     /// The container as it is now.
     pub(crate) state: HookState,
     /// The caller has something to do with the process before its program runs.
@@ -136,6 +138,9 @@ impl<'a> Join<'a> {
         self.process.cpu_affinity.apply_initial(None)?;
         process::umask(0);
         self.enter()?;
+        if let Some(door) = &self.sysinfo {
+            sysinfo::join(door.as_fd())?;
+        }
         process::setsid().context(|| console::LEADING)?;
         self.process.lsm.apply_to_keys(self.procfs)?;
         self.keyring.apply()?;

@@ -20,6 +20,7 @@ use super::init::{self, Boot};
 use super::parent::unexpected;
 use super::power;
 use super::readiness::Readiness;
+use super::sysinfo::Desk;
 use super::template::Template;
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -61,6 +62,8 @@ struct Keeper<'b, 'a> {
     clocks: Option<Clocks>,
     /// What the container sees of its resources; `None`: the host's.
     view: RefCell<Option<view::Server>>,
+    /// `None`: the kernel answers sysinfo(2), with the host's numbers.
+    sysinfo: RefCell<Option<Desk<'b>>>,
     /// `None`: init tells somebody else, or nobody, that it is ready.
     readiness: Option<Readiness<'b>>,
     signals: OwnedFd,
@@ -76,7 +79,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
         let view = match birth.host.euid {
             0 => outside.view.take(),
             // Nobody else has the rights: those over the container's user namespace.
-            _ => view::Server::mount(),
+            _ => view::Server::mount(birth.plan.sysinfo)?,
         };
         let (view, tree) = view.unzip();
         let (template, notify) = Template::build(birth, outside, tree, channel)
@@ -87,12 +90,14 @@ impl<'b, 'a> Keeper<'b, 'a> {
             true => Clocks::prepare(birth.procfs)?,
             false => None,
         };
+        let desk = birth.notes.sysinfo.as_ref().map(Desk::open).transpose();
         Ok(Keeper {
             birth,
             template,
             cgroup,
             clocks,
             view: RefCell::new(view),
+            sysinfo: RefCell::new(desk.context(|| "preparing to answer sysinfo(2)")?),
             readiness: notify
                 .zip(birth.notes.ready.as_ref())
                 .map(|(socket, note)| Readiness::new(socket, note)),
@@ -154,10 +159,12 @@ impl<'b, 'a> Keeper<'b, 'a> {
             .hooks
             .output()
             .filter(|_| !plan.reboot_hooks.is_empty());
-        let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().chain(again).collect();
+        let mut kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().chain(again).collect();
+        let desk = self.sysinfo.borrow();
+        kept.extend(desk.iter().flat_map(Desk::fds));
         // The socket goes, too: its end tells vzrun that the program runs. What is closed here has no owner that would close it again: this process ends by _exit(2).
         self.birth.passed_fds.close_others(&kept)?;
-        drop(view);
+        drop((view, desk));
         self.wait_for([running.as_fd()])?;
         // Not closed again where something new may have its number.
         std::mem::forget(running);
@@ -218,13 +225,16 @@ impl<'b, 'a> Keeper<'b, 'a> {
     /// everybody in the container may read at any time, and what init has to say is heard: it waits for a full socket.
     fn wait_for<const N: usize>(&self, fds: [BorrowedFd<'_>; N]) -> Result<[bool; N]> {
         let mut view = self.view.borrow_mut();
+        let mut desk = self.sysinfo.borrow_mut();
         loop {
             let device = view.as_ref().and_then(view::Server::device);
             let socket = self.readiness.as_ref().map(AsFd::as_fd);
+            let questions = desk.as_ref().map(AsFd::as_fd);
             let mut polled: Vec<PollFd<'_>> = fds
                 .iter()
                 .chain(&device)
                 .chain(&socket)
+                .chain(&questions)
                 .map(|fd| PollFd::new(fd, PollFlags::IN))
                 .collect();
             poll::poll(&mut polled, None)?;
@@ -232,12 +242,17 @@ impl<'b, 'a> Keeper<'b, 'a> {
             let found = std::array::from_fn(ready);
             let asked = device.is_some() && ready(N);
             let told = socket.is_some() && ready(N + usize::from(device.is_some()));
+            let behind = usize::from(device.is_some()) + usize::from(socket.is_some());
+            let questioned = questions.is_some() && ready(N + behind);
             drop(polled);
             if let Some(readiness) = self.readiness.as_ref().filter(|_| told) {
                 readiness.hear()?;
             }
             if let Some(view) = view.as_mut().filter(|_| asked) {
                 view.serve(&self.sources());
+            }
+            if let Some((desk, view)) = desk.as_mut().zip(view.as_mut()).filter(|_| questioned) {
+                desk.serve(|| view.sysinfo(&self.sources()))?;
             }
             if found.contains(&true) {
                 return Ok(found);
@@ -270,7 +285,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
     fn become_init(&self, channel: &ChildEnd, boot: Boot<'_>) -> ! {
         // Held by the keeper alone: with its end whatever waits for an answer is let go. Init itself would wait for ever, and
         // not even a signal ends that.
-        drop(self.view.take());
+        drop((self.view.take(), self.sysinfo.take()));
         fork::exit_after(
             || match init::boot(self.birth, &self.template, channel, boot) {
                 Ok(()) => 0,

@@ -2,7 +2,7 @@
 //!
 //! `parent` is vzrun as it was called. It forks (`birth`); the child has the plan in its memory and asks for what only the parent
 //! can do, over one socket (`channel`). `stage` is the process in between where the kernel demands one, `init` the
-//! container's first process (of a system container below its `keeper`, with `template`, `clocks`, `readiness` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
+//! container's first process (of a system container below its `keeper`, with `template`, `clocks`, `readiness`, `sysinfo` and `power` switch), `exec` one more that joins it. `attributes` is what both do last, `seccomp` the
 //! filter over that, `foreground` the parent's waiting when it stays.
 
 pub(crate) mod aside;
@@ -20,6 +20,7 @@ mod power;
 mod readiness;
 mod seccomp;
 mod stage;
+pub(crate) mod sysinfo;
 mod template;
 
 pub(crate) use init::NAME as INIT_NAME;

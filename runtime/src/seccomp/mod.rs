@@ -161,7 +161,14 @@ impl Filter {
         Ok(filter)
     }
 
-    /// The same, and nothing passes that CRIU cannot save.
+    /// One that asks its listener about a call, and lets all others pass.
+    pub(crate) fn asking_about(name: &str) -> Result<Filter> {
+        let mut filter = Filter::plan(&profile::asking_about(name)?)?;
+        filter.arches = Arch::all_here();
+        Ok(filter)
+    }
+
+    /// This one, and nothing passes that CRIU cannot save.
     pub(crate) fn guarded(self) -> Filter {
         Filter {
             guarded: true,

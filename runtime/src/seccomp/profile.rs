@@ -2,7 +2,7 @@
 
 use super::Filter;
 use super::arch::Arch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spec::{self, LinuxSeccomp, LinuxSeccompAction};
 
 /// Whose kernel runs a program: it also runs those of the 32-bit sister.
@@ -54,4 +54,16 @@ pub(super) fn open() -> LinuxSeccomp {
     let mut profile = LinuxSeccomp::default();
     profile.set_default_action(LinuxSeccompAction::ScmpActAllow);
     profile
+}
+
+/// The same, but one call is notified.
+pub(super) fn asking_about(name: &str) -> Result<LinuxSeccomp> {
+    let rule = spec::LinuxSyscallBuilder::default()
+        .names([name.to_owned()])
+        .action(LinuxSeccompAction::ScmpActNotify)
+        .build()
+        .map_err(|error| Error::config(format!("linux.seccomp: {error}")))?;
+    let mut profile = open();
+    profile.set_syscalls(Some(vec![rule]));
+    Ok(profile)
 }

@@ -46,6 +46,14 @@ pub(crate) fn keep_children() {
     }
 }
 
+/// alarm(2): SIGALRM ends this process after so many seconds, where it has its default action and is not blocked.
+pub(crate) fn end_after(seconds: u32) {
+    // SAFETY: alarm(2) has no preconditions.
+    unsafe {
+        libc::alarm(seconds);
+    }
+}
+
 /// Ignores SIGPIPE: a write to a closed pipe fails with EPIPE instead of ending the program.
 pub(crate) fn ignore_broken_pipes() {
     // SAFETY: only installs SIG_IGN.

@@ -28,13 +28,23 @@ pub(crate) fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd)> {
 
 /// A connected unix socket of this type. The path may be longer than `sun_path`: it is reached through its directory.
 pub(crate) fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd> {
+    let place = super::fs::open(path, super::fs::OFlags::PATH)?;
+    connect_to(&place, kind, || format!("connect({path:?})"))
+}
+
+/// The same to one that is held by an O_PATH descriptor.
+pub(crate) fn connect_held(place: &OwnedFd, kind: SocketType) -> Result<OwnedFd> {
+    connect_to(place, kind, || {
+        format!("connect({:?})", super::fs::shown(place))
+    })
+}
+
+fn connect_to(place: &OwnedFd, kind: SocketType, call: impl Fn() -> String) -> Result<OwnedFd> {
     let socket = net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
         .call(|| "socket(AF_UNIX)")?;
-    let place = super::fs::open(path, super::fs::OFlags::PATH)?;
-    let short = format!("/proc/self/fd/{:?}", super::fs::shown(&place));
-    let address = SocketAddrUnix::new(short.as_str()).call(|| format!("connect({path:?})"))?;
-    rustix::io::retry_on_intr(|| net::connect(&socket, &address))
-        .call(|| format!("connect({path:?})"))?;
+    let short = format!("/proc/self/fd/{:?}", super::fs::shown(place));
+    let address = SocketAddrUnix::new(short.as_str()).call(&call)?;
+    rustix::io::retry_on_intr(|| net::connect(&socket, &address)).call(&call)?;
     Ok(socket)
 }
 

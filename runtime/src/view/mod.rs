@@ -13,6 +13,7 @@ mod meminfo;
 mod places;
 mod server;
 mod sources;
+mod sysinfo;
 mod times;
 mod vmstat;
 
@@ -21,6 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) use places::{Trees, keep_whole};
 pub(crate) use server::Server;
 pub(crate) use sources::Sources;
+pub(crate) use sysinfo::SysInfo;
 
 use crate::error::Result;
 use crate::sys::process;
@@ -133,11 +135,7 @@ impl View {
             }
             File::Uptime => {
                 let idle = self.times(sources, &cpus(sources, &sources.host("stat")?));
-                let since_boot = match self.begun {
-                    Some(begun) => now().saturating_sub(begun),
-                    None => microseconds(&sources.host("uptime")?),
-                };
-                times::uptime(since_boot, idle.idle)
+                times::uptime(self.since_boot(sources)?, idle.idle)
             }
             File::Swaps => {
                 let host = sources.host("swaps")?;
@@ -163,6 +161,26 @@ impl View {
                 Some(text) => text,
                 None => sources.host(&format!("pressure/{kind}"))?,
             },
+        })
+    }
+
+    /// What sysinfo(2) says now.
+    fn sysinfo(&mut self, sources: &Sources<'_>) -> Result<SysInfo> {
+        let meminfo = self.text(File::MemInfo, sources)?;
+        self.bring_load_forward(sources);
+        Ok(SysInfo {
+            uptime: self.since_boot(sources)?.div_ceil(1_000_000),
+            loads: self.load.averages().map(sysinfo::load),
+            memory: sysinfo::memory(&meminfo),
+            threads: threads(sources),
+        })
+    }
+
+    /// In microseconds.
+    fn since_boot(&self, sources: &Sources<'_>) -> Result<u64> {
+        Ok(match self.begun {
+            Some(begun) => now().saturating_sub(begun),
+            None => microseconds(&sources.host("uptime")?),
         })
     }
 

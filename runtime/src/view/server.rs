@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::{FILES, File, Sources, View};
+use super::{FILES, File, Sources, SysInfo, View};
 use crate::error::Result;
 use crate::sys::fuse::{Device, Kind, Node, ROOT, Received, Request};
 
@@ -38,16 +38,21 @@ struct Begun {
 }
 
 impl Server {
-    /// Makes it, with its detached mount. `None`, with a warning, where this host does not let it: the container sees the host's
-    /// resources then.
-    pub(crate) fn mount() -> Option<(Server, OwnedFd)> {
+    /// Makes it, with its detached mount. Where this host does not let it that is an error if it `must` be; else `None`, with a
+    /// warning: the container sees the host's resources then.
+    pub(crate) fn mount(must: bool) -> Result<Option<(Server, OwnedFd)>> {
         let (device, tree) = match Device::mount() {
             Ok(mounted) => mounted,
+            Err(error) if must => {
+                return Err(
+                    error.wrap("making the view of resources that io.vzrun.sysinfo tells of")
+                );
+            }
             Err(error) => {
                 let without = "the system container sees the host's memory and CPUs in /proc, \
                                for a FUSE file system cannot be mounted";
                 crate::log::warn(format_args!("{without}: {error}"));
-                return None;
+                return Ok(None);
             }
         };
         let server = Server {
@@ -56,12 +61,17 @@ impl Server {
             last_handle: 0,
             begun: VecDeque::new(),
         };
-        Some((server, tree))
+        Ok(Some((server, tree)))
     }
 
     /// A boot begins.
     pub(crate) fn begin(&mut self, sources: &Sources<'_>, own_clocks: bool) {
         self.view = View::begin(sources, own_clocks);
+    }
+
+    /// What sysinfo(2) says in the container.
+    pub(crate) fn sysinfo(&mut self, sources: &Sources<'_>) -> Result<SysInfo> {
+        self.view.sysinfo(sources)
     }
 
     /// What is to be waited on; `None` where there is nothing to serve any more.

@@ -143,6 +143,11 @@ impl Load {
         (running.clamp(1, of.max(1)), blocked.min(of))
     }
 
+    /// Over 1, 5 and 15 minutes.
+    pub(super) fn averages(&self) -> [f64; 3] {
+        self.averages
+    }
+
     /// /proc/loadavg. `last` is the pid that was last given away.
     pub(super) fn text(&self, threads: u64, last: u64) -> String {
         let [one, five, fifteen] = self.averages;

@@ -29,6 +29,9 @@
 //! `probe list DIR...`                JSON: sorted names
 //! `probe try WHAT [ARGS...]`         prints "ok" or the error's name; see `attempt.rs`
 //! `probe call CALL...`              JSON: what came of each system call; see `calls.rs`
+//! `probe sysinfo HOW`                JSON: what sysinfo(2) says; see `sysinfo.rs`
+//! `probe sysinfo into FILE`          the same, into a mapping of this file
+//! `probe slow-file PLACE FILE`       makes PLACE one that can be read when FILE is there, and serves it
 //! `probe device-programs DIR`        JSON: the ids of the device programs of a cgroup
 //! `probe is-program ID`              whether there is one of this id: prints true or false
 //! `probe listen-fds`                 JSON: LISTEN_* and open fds
@@ -49,6 +52,7 @@ mod names;
 mod prey;
 mod processes;
 mod report;
+mod sysinfo;
 mod system;
 
 use serde_json::{Value, json};
@@ -113,6 +117,9 @@ fn command(program: &str, words: &[&str]) -> Result<i32, Box<dyn std::error::Err
         ["list", dirs @ ..] => say_each(dirs, system::list),
         ["try", what @ ..] => println!("{}", attempt::attempt(what)),
         ["call", list @ ..] => say(&calls::answers(list)),
+        ["sysinfo", how] => say(&sysinfo::ask(how)),
+        ["sysinfo", "into", file] => say(&sysinfo::ask_into(file)?),
+        ["slow-file", place, until] => sysinfo::serve_slow_file(place, until)?,
         ["device-programs", dir] => {
             say(&json!(kernel::device_programs(&fs::File::open(dir)?)?));
         }

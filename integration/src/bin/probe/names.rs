@@ -10,6 +10,7 @@ const ERRNOS: &[(Errno, &str)] = &[
     (Errno::IO, "EIO"),
     (Errno::NXIO, "ENXIO"),
     (Errno::BADF, "EBADF"),
+    (Errno::FAULT, "EFAULT"),
     (Errno::CHILD, "ECHILD"),
     (Errno::AGAIN, "EAGAIN"),
     (Errno::NOMEM, "ENOMEM"),

@@ -6,6 +6,7 @@ mod interface;
 mod rights;
 pub(crate) mod run_host;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -30,6 +31,21 @@ pub(crate) fn is_wanted(spec: &spec::Spec, otherwise: bool) -> Result<bool> {
         Some("auto") => Ok(runs_an_init(spec)),
         Some(other) => Err(Error::config(format!(
             "annotation {ANNOTATION}: {other:?} is none of true, false and auto"
+        ))),
+    }
+}
+
+/// Whether sysinfo(2) is answered by the keeper: `true` or `false`.
+const SYSINFO: &str = "io.vzrun.sysinfo";
+
+/// Whether the annotation asks for it.
+pub(crate) fn has_sysinfo(annotations: Option<&HashMap<String, String>>) -> Result<bool> {
+    let value = annotations.and_then(|annotations| annotations.get(SYSINFO));
+    match value.map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(Error::config(format!(
+            "annotation {SYSINFO}: {other:?} is neither true nor false"
         ))),
     }
 }

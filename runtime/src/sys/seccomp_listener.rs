@@ -1,0 +1,100 @@
+//! The listener of a seccomp filter (seccomp_unotify(2), Linux 5.0).
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::Errno;
+
+use super::mount::last_errno;
+use crate::error::{Error, Result};
+
+/// A call that waits for an answer: `struct seccomp_notif`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// The question's number.
+    pub(crate) id: u64,
+    /// The thread, in the pid namespace of who has asked for this.
+    pub(crate) thread: u32,
+    /// AUDIT_ARCH_*.
+    pub(crate) arch: u32,
+    pub(crate) arguments: [u64; 6],
+}
+
+/// SECCOMP_IOCTL_NOTIF_RECV. `None`: who has asked is gone. Does not wait where the listener can be read.
+pub(crate) fn receive(listener: impl AsFd) -> Result<Option<Asked>> {
+    let fd = listener.as_fd().as_raw_fd();
+    // SAFETY: zeros are what the kernel wants to find in a seccomp_notif, and a valid one.
+    let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: `asked` lives through the call and is as large as the request's number says.
+    let ret = unsafe {
+        libc::ioctl(
+            fd,
+            libc::SECCOMP_IOCTL_NOTIF_RECV as _,
+            std::ptr::from_mut(&mut asked),
+        )
+    };
+    match ret {
+        0 => Ok(Some(Asked {
+            id: asked.id,
+            thread: asked.pid,
+            arch: asked.data.arch,
+            arguments: asked.data.args,
+        })),
+        _ => match last_errno() {
+            Errno::NOENT | Errno::INTR => Ok(None),
+            errno => Err(Error::os(
+                format!("ioctl({fd}, SECCOMP_IOCTL_NOTIF_RECV)"),
+                errno,
+            )),
+        },
+    }
+}
+
+/// SECCOMP_IOCTL_NOTIF_ID_VALID: the thread still waits, so its number is still its own.
+pub(crate) fn waits(listener: impl AsFd, id: u64) -> bool {
+    // SAFETY: `id` lives through the call, which reads 8 bytes.
+    let ret = unsafe {
+        libc::ioctl(
+            listener.as_fd().as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _,
+            std::ptr::from_ref(&id),
+        )
+    };
+    ret == 0
+}
+
+/// SECCOMP_IOCTL_NOTIF_SEND: the call returns 0.
+pub(crate) fn succeed(listener: impl AsFd, id: u64) -> Result<()> {
+    send(listener, id, 0)
+}
+
+/// The same with SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5): the kernel makes the call after all.
+pub(crate) fn go_on(listener: impl AsFd, id: u64) -> Result<()> {
+    send(listener, id, CONTINUE)
+}
+
+const CONTINUE: u32 = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+
+fn send(listener: impl AsFd, id: u64, flags: u32) -> Result<()> {
+    let fd = listener.as_fd().as_raw_fd();
+    let mut answer = libc::seccomp_notif_resp {
+        id,
+        val: 0,
+        error: 0,
+        flags,
+    };
+    // SAFETY: `answer` lives through the call and is as large as the request's number says.
+    let ret = unsafe {
+        libc::ioctl(
+            fd,
+            libc::SECCOMP_IOCTL_NOTIF_SEND as _,
+            std::ptr::from_mut(&mut answer),
+        )
+    };
+    match ret {
+        0 => Ok(()),
+        _ => Err(Error::os(
+            format!("ioctl({fd}, SECCOMP_IOCTL_NOTIF_SEND, {{flags={flags}}})"),
+            last_errno(),
+        )),
+    }
+}
