@@ -140,6 +140,33 @@ fn memory_by_sysinfo_is_the_limit() {
     about(words("Mem:", &free)[0] * 1024.0, limit / 2.0);
 }
 
+/// CPUs, too: nproc(1) and most runtimes go by the mask of the thread that asks.
+#[test]
+fn cpus_by_affinity_are_the_quota() {
+    differs!(Runc | Crun, "no system containers");
+    let quota = |quota: u32| json!({"cpu": {"quota": quota, "period": 100_000}});
+    for (sysinfo, seen) in [("false", "2\n"), ("true", "1\n")] {
+        let bundle = system(quota(100_000));
+        bundle.set("/annotations/io.vzrun.sysinfo", json!(sysinfo));
+        let c = booted(&bundle);
+        assert_eq!(output(&c, "/usr/bin/nproc"), seen, "{sysinfo}");
+        assert_eq!(output(&c, "/usr/bin/getconf _NPROCESSORS_ONLN"), "1\n");
+        // It binds nobody: what a thread may run on is as it was, and what it binds itself to is what it is told.
+        let allowed = output(&c, "sed -n 's/^Cpus_allowed_list:.//p' /proc/self/status");
+        assert_eq!(allowed, "0-1\n");
+        let bound = output(&c, "/usr/bin/taskset -c 1 /probe report");
+        let report: integration::Value = bound.parse().unwrap();
+        assert_eq!(report["cpu_affinity"], json!([1]));
+        c.call(
+            "update",
+            &["--cpu-quota", "200000", "--cpu-period", "100000"],
+        )
+        .run()
+        .ok();
+        assert_eq!(output(&c, "/usr/bin/nproc"), "2\n");
+    }
+}
+
 const HEAP: &str = "/usr/bin/node -p 'v8.getHeapStatistics().heap_size_limit'";
 
 /// What a runtime takes by itself goes by the memory that it sees: as in a cgroup of that size on this machine.

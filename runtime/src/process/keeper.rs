@@ -252,7 +252,7 @@ impl<'b, 'a> Keeper<'b, 'a> {
                 view.serve(&self.sources());
             }
             if let Some((desk, view)) = desk.as_mut().zip(view.as_mut()).filter(|_| questioned) {
-                desk.serve(|| view.sysinfo(&self.sources()))?;
+                desk.serve(view, &self.sources())?;
             }
             if found.contains(&true) {
                 return Ok(found);

@@ -1,6 +1,6 @@
-//! The annotation io.vzrun.sysinfo: sysinfo(2) says in a system container what its files in /proc say.
+//! The annotation io.vzrun.sysinfo: sysinfo(2) and sched_getaffinity(2) say in a system container what its files in /proc say.
 //!
-//! A filter of its own asks the keeper about this one call. The keeper has it itself, so each boot inherits it; a process that
+//! A filter of its own asks the keeper about these calls. The keeper has it itself, so each boot inherits it; a process that
 //! joins brings its own, and hands the listener in at the door, a socket in the state directory. The answer has to be written
 //! into memory that may be anything, and may keep who writes there waiting for as long as the container likes. So a child of the
 //! keeper does that, one for each question, and not for longer than [`PATIENCE`]. Where it comes to nothing the kernel makes the
@@ -12,16 +12,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SocketType;
 
 use crate::error::{Context, Error, Result};
-use crate::seccomp::Filter;
+use crate::seccomp::{self, Filter};
 use crate::sys::epoll::{Epoll, Found};
 use crate::sys::fork::{self, Child, Fork};
 use crate::sys::fs::{self, OFlags};
 use crate::sys::mount::{FsContext, attr};
 use crate::sys::process::{self, Exit};
+use crate::sys::seccomp::set_filter;
 use crate::sys::seccomp_listener::{self as listener, Asked};
-use crate::sys::{datagram, memory, seccomp, signal, socket};
-use crate::view::SysInfo;
+use crate::sys::{datagram, memory, signal, socket};
+use crate::view::{Server, Sources};
 
+const SYSINFO: &str = "sysinfo";
+const AFFINITY: &str = "sched_getaffinity";
 /// The door's name in the state directory.
 const DOOR: &str = "sysinfo";
 /// Its number; all others are those of listeners and of questions.
@@ -54,9 +57,9 @@ pub(super) fn join(door: BorrowedFd<'_>) -> Result<()> {
 
 /// From here on this process, and all that it makes, asks about sysinfo(2). Gives the listener.
 fn install() -> Result<OwnedFd> {
-    let filter = Filter::asking_about("sysinfo")?;
+    let filter = Filter::asking_about(&[SYSINFO, AFFINITY])?;
     let program = filter.compile()?;
-    seccomp::set_filter(&program.instructions, filter.flags)
+    set_filter(&program.instructions, filter.flags)
         .transpose()
         .unwrap_or_else(|| Err(Error::unsupported("seccomp(2) gave no listener")))
 }
@@ -116,12 +119,12 @@ impl<'a> Desk<'a> {
     }
 
     /// Sees to what has come up. Does not wait.
-    pub(super) fn serve(&mut self, mut info: impl FnMut() -> Result<SysInfo>) -> Result<()> {
+    pub(super) fn serve(&mut self, view: &mut Server, sources: &Sources<'_>) -> Result<()> {
         for found in self.events.ready()? {
             match found.number {
                 AT_THE_DOOR => self.let_in(),
                 number if self.answers.contains_key(&number) => self.put_away(number),
-                _ => self.ask(found, &mut info),
+                _ => self.ask(found, view, sources),
             }
         }
         Ok(())
@@ -137,7 +140,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn ask(&mut self, found: Found, info: &mut impl FnMut() -> Result<SysInfo>) {
+    fn ask(&mut self, found: Found, view: &mut Server, sources: &Sources<'_>) {
         let Some(listener) = self.listeners.get(&found.number) else {
             return;
         };
@@ -151,9 +154,14 @@ impl<'a> Desk<'a> {
             }
         };
         let Ok(Some(asked)) = asked else { return };
-        let answer = info().and_then(|info| self.answer(listener, asked, &info));
+        let words = self.words(&asked, view, sources);
+        let answer = words.and_then(|words| {
+            words
+                .map(|words| self.answer(listener, asked, &words))
+                .transpose()
+        });
         match answer {
-            Ok(answer) => {
+            Ok(Some(answer)) => {
                 self.last += 1;
                 // One that cannot be waited for is waited for now: it has its time.
                 let watched = self.events.add(&answer.writer.pidfd, self.last);
@@ -162,11 +170,11 @@ impl<'a> Desk<'a> {
                     self.put_away(self.last);
                 }
             }
-            Err(_) => drop(listener::go_on(listener, asked.id)),
+            _ => drop(listener::go_on(listener, asked.id)),
         }
     }
 
-    fn answer(&self, listener: &OwnedFd, asked: Asked, info: &SysInfo) -> Result<Answer> {
+    fn answer(&self, listener: &OwnedFd, asked: Asked, words: &Words) -> Result<Answer> {
         let listener = listener
             .try_clone()
             .call(|| "fcntl(F_DUPFD_CLOEXEC, listener)")?;
@@ -179,7 +187,7 @@ impl<'a> Desk<'a> {
             Fork::Child => fork::exit_after(|| {
                 signal::reset();
                 signal::end_after(PATIENCE);
-                match self.write(&listener, asked, info) {
+                match self.write(&listener, asked, words) {
                     Ok(()) => 0,
                     Err(_) => 1,
                 }
@@ -187,19 +195,46 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// `None`: the kernel's own answer is right. (The keeper must not make such a call itself: it would wait for itself.)
+    fn words(
+        &self,
+        asked: &Asked,
+        view: &mut Server,
+        sources: &Sources<'_>,
+    ) -> Result<Option<Words>> {
+        let [first, size, third, ..] = asked.arguments;
+        if !seccomp::is_call(AFFINITY, asked.call) {
+            let info = view.sysinfo(sources)?;
+            return Ok(Some(Words {
+                bytes: match asked.call.0 & WIDE {
+                    0 => info.narrow(),
+                    _ => info.wide(),
+                },
+                address: first,
+                value: 0,
+            }));
+        }
+        // Who asks about another thread hears of all that that may run on.
+        let Some(quota) = sources.cpus_by_quota().filter(|_| first == 0) else {
+            return Ok(None);
+        };
+        let status = fs::read_at(&self.procfs, format!("{}/status", asked.thread))?;
+        Ok(affinity(&status, quota, size).map(|bytes| Words {
+            value: i64::try_from(bytes.len()).unwrap_or(0),
+            bytes,
+            address: third,
+        }))
+    }
+
     /// The life of a child.
-    fn write(&self, listener: &OwnedFd, asked: Asked, info: &SysInfo) -> Result<()> {
+    fn write(&self, listener: &OwnedFd, asked: Asked, words: &Words) -> Result<()> {
         let memory = memory::open(&self.procfs, asked.thread)?;
         // It still was that thread's.
         if !listener::waits(listener, asked.id) {
             return Ok(());
         }
-        let bytes = match asked.arch & WIDE {
-            0 => info.narrow(),
-            _ => info.wide(),
-        };
-        memory::write(memory, &bytes, asked.arguments[0])?;
-        listener::succeed(listener, asked.id)
+        memory::write(memory, &words.bytes, words.address)?;
+        listener::succeed(listener, asked.id, words.value)
     }
 
     /// A child has ended.
@@ -214,8 +249,108 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// What is to be written, where, and what the call returns.
+#[derive(Debug)]
+struct Words {
+    bytes: Vec<u8>,
+    address: u64,
+    value: i64,
+}
+
+/// No more CPUs than the quota is worth of, as in /proc/cpuinfo. `None`: there are no more in the mask, or it does not fit into `size`
+/// bytes, and the kernel's own answer is right. `status` is the thread's (proc_pid_status(5)).
+fn affinity(status: &str, quota: usize, size: u64) -> Option<Vec<u8>> {
+    let mut mask = cpus_allowed(status)?;
+    let fits = usize::try_from(size).is_ok_and(|size| size >= mask.len());
+    (fits && keep_first(&mut mask, quota)).then_some(mask)
+}
+
+/// The mask in its line, as sched_getaffinity(2) has it.
+fn cpus_allowed(status: &str) -> Option<Vec<u8>> {
+    let mut lines = status.lines();
+    let text = lines.find_map(|line| line.strip_prefix("Cpus_allowed:"))?;
+    let groups = text
+        .trim()
+        .rsplit(',')
+        .map(|group| u32::from_str_radix(group, 16));
+    let mut groups = groups.collect::<std::result::Result<Vec<u32>, _>>().ok()?;
+    groups.resize(groups.len().next_multiple_of(2), 0);
+    let words = groups.as_chunks::<2>().0.iter();
+    let words = words.map(|[low, high]| u64::from(*low) | u64::from(*high) << 32);
+    Some(words.flat_map(u64::to_ne_bytes).collect())
+}
+
+/// Clears all bits but the first so many; whether there were more.
+fn keep_first(mask: &mut [u8], count: usize) -> bool {
+    let mut left = count;
+    let mut more = false;
+    for byte in mask {
+        for bit in (0..8).map(|bit| 1u8 << bit) {
+            match left.checked_sub(1) {
+                _ if *byte & bit == 0 => {}
+                Some(rest) => left = rest,
+                None => {
+                    *byte &= !bit;
+                    more = true;
+                }
+            }
+        }
+    }
+    more
+}
+
 impl AsFd for Desk<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.events.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_cpus_than_the_quota_is_worth_of() {
+        for (mask, count, left, more) in [
+            ([0b1111_0000u8, 0b11], 3, [0b0111_0000u8, 0], true),
+            ([0b1111_0000, 0b11], 5, [0b1111_0000, 1], true),
+            ([0b1111_0000, 0b11], 6, [0b1111_0000, 0b11], false),
+            ([0, 0b100], 1, [0, 0b100], false),
+            ([0, 0], 1, [0, 0], false),
+        ] {
+            let mut changed = mask;
+            assert_eq!(keep_first(&mut changed, count), more, "{mask:?} {count}");
+            assert_eq!(changed, left, "{mask:?} {count}");
+        }
+    }
+
+    #[test]
+    fn masks_of_threads() {
+        let of = |text: &str| {
+            cpus_allowed(&format!(
+                "Name:\tx\nCpus_allowed:\t{text}\nMems_allowed:\t1\n"
+            ))
+        };
+        let bytes = |words: &[u64]| -> Vec<u8> {
+            words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+        };
+        for (text, words) in [
+            ("3", &[3][..]),
+            ("ff,00000000", &[0xff_0000_0000]),
+            ("1,00000000,00000002", &[2, 1]),
+            (
+                "00000001,00000000,00000002,00000004",
+                &[0x2_0000_0004, 0x1_0000_0000],
+            ),
+        ] {
+            assert_eq!(of(text), Some(bytes(words)), "{text}");
+        }
+        assert_eq!(of("x"), None);
+        assert_eq!(cpus_allowed(""), None);
+        let status = "Cpus_allowed:\t7\n";
+        assert_eq!(affinity(status, 2, 8), Some(bytes(&[3])));
+        assert_eq!(affinity(status, 2, 128), Some(bytes(&[3])));
+        assert_eq!(affinity(status, 3, 8), None);
+        assert_eq!(affinity(status, 2, 4), None);
     }
 }

@@ -161,9 +161,9 @@ impl Filter {
         Ok(filter)
     }
 
-    /// One that asks its listener about a call, and lets all others pass.
-    pub(crate) fn asking_about(name: &str) -> Result<Filter> {
-        let mut filter = Filter::plan(&profile::asking_about(name)?)?;
+    /// One that asks its listener about these calls, and lets all others pass.
+    pub(crate) fn asking_about(names: &[&str]) -> Result<Filter> {
+        let mut filter = Filter::plan(&profile::asking_about(names)?)?;
         filter.arches = Arch::all_here();
         Ok(filter)
     }
@@ -231,6 +231,13 @@ impl Filter {
         }
         Ok(Program { instructions })
     }
+}
+
+/// Whether `seccomp_data.arch` and `nr` are those of this call.
+pub(crate) fn is_call(name: &str, (arch, number): (u32, u32)) -> bool {
+    let call = Syscall::named(name);
+    let mut arches = Arch::all_here().into_iter();
+    arches.any(|one| one.audit() == arch && call.and_then(|call| call.number(one)) == Some(number))
 }
 
 /// A default that lets calls pass: then new ones pass as well. (A tracer answers for what it does not know.)

@@ -56,10 +56,15 @@ pub(super) fn open() -> LinuxSeccomp {
     profile
 }
 
-/// The same, but one call is notified.
-pub(super) fn asking_about(name: &str) -> Result<LinuxSeccomp> {
+/// The same, but these calls are notified.
+pub(super) fn asking_about(names: &[&str]) -> Result<LinuxSeccomp> {
     let rule = spec::LinuxSyscallBuilder::default()
-        .names([name.to_owned()])
+        .names(
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>(),
+        )
         .action(LinuxSeccompAction::ScmpActNotify)
         .build()
         .map_err(|error| Error::config(format!("linux.seccomp: {error}")))?;

@@ -14,8 +14,8 @@ pub(crate) struct Asked {
     pub(crate) id: u64,
     /// The thread, in the pid namespace of who has asked for this.
     pub(crate) thread: u32,
-    /// AUDIT_ARCH_*.
-    pub(crate) arch: u32,
+    /// AUDIT_ARCH_*, and the number of the call there.
+    pub(crate) call: (u32, u32),
     pub(crate) arguments: [u64; 6],
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn receive(listener: impl AsFd) -> Result<Option<Asked>> {
         0 => Ok(Some(Asked {
             id: asked.id,
             thread: asked.pid,
-            arch: asked.data.arch,
+            call: (asked.data.arch, asked.data.nr.cast_unsigned()),
             arguments: asked.data.args,
         })),
         _ => match last_errno() {
@@ -62,23 +62,23 @@ pub(crate) fn waits(listener: impl AsFd, id: u64) -> bool {
     ret == 0
 }
 
-/// SECCOMP_IOCTL_NOTIF_SEND: the call returns 0.
-pub(crate) fn succeed(listener: impl AsFd, id: u64) -> Result<()> {
-    send(listener, id, 0)
+/// SECCOMP_IOCTL_NOTIF_SEND: the call returns this.
+pub(crate) fn succeed(listener: impl AsFd, id: u64, value: i64) -> Result<()> {
+    send(listener, id, value, 0)
 }
 
 /// The same with SECCOMP_USER_NOTIF_FLAG_CONTINUE (Linux 5.5): the kernel makes the call after all.
 pub(crate) fn go_on(listener: impl AsFd, id: u64) -> Result<()> {
-    send(listener, id, CONTINUE)
+    send(listener, id, 0, CONTINUE)
 }
 
 const CONTINUE: u32 = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
 
-fn send(listener: impl AsFd, id: u64, flags: u32) -> Result<()> {
+fn send(listener: impl AsFd, id: u64, value: i64, flags: u32) -> Result<()> {
     let fd = listener.as_fd().as_raw_fd();
     let mut answer = libc::seccomp_notif_resp {
         id,
-        val: 0,
+        val: value,
         error: 0,
         flags,
     };

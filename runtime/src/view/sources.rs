@@ -90,7 +90,7 @@ impl Sources<'_> {
     }
 
     /// How many CPUs' time there is: the least cpu.max of the cgroup and those above it, rounded up.
-    pub(super) fn cpus_by_quota(&self) -> Option<usize> {
+    pub(crate) fn cpus_by_quota(&self) -> Option<usize> {
         let levels = self.each_level("cpu.max");
         levels.iter().filter_map(|text| whole_cpus(text)).min()
     }
