@@ -1,6 +1,6 @@
 //! sysinfo(2) in a system container with the annotation io.vzrun.sysinfo: what its files in /proc say, whoever asks.
 
-use integration::{Bundle, Container, Value, differs, json, until};
+use integration::{Bundle, Container, Value, differs, fresh_path, json, probe_path, until};
 use std::fs;
 use std::thread;
 
@@ -50,7 +50,7 @@ fn threads(answer: &Value) -> u64 {
 #[track_caller]
 fn is_the_containers(answer: &Value) {
     let own = threads(answer);
-    assert!((1..=6).contains(&own), "{answer}");
+    assert!((1..=15).contains(&own), "{answer}");
 }
 
 /// Those of the host, in files: all of them are in the container's sight only as numbers.
@@ -102,7 +102,9 @@ fn everybody_hears_the_same(bundle: &Bundle) {
     let answer = c.exec_with(&flags, &["/bin/sh", "-c", nested]).ok().json();
     is_the_containers(&answer);
     // An error is the kernel's own.
-    assert_eq!(ask(&[], "nowhere"), json!("EFAULT"));
+    for how in ["nowhere", "read-only"] {
+        assert_eq!(ask(&[], how), json!("EFAULT"), "{how}");
+    }
     assert!(
         c.exec(&["/bin/busybox", "free"])
             .ok()
@@ -166,32 +168,73 @@ fn many_at_a_time() {
     });
 }
 
+/// The keeper's children.
+fn children(c: &Container<'_>) -> Vec<String> {
+    let path = format!("/proc/{0}/task/{0}/children", c.pid());
+    let text = fs::read_to_string(path).unwrap();
+    text.split_whitespace().map(str::to_string).collect()
+}
+
+/// One that is none of these.
+fn another(c: &Container<'_>, known: &[String]) -> String {
+    until("a writer", || {
+        children(c).into_iter().find(|child| !known.contains(child))
+    })
+}
+
+fn ask(c: &Container<'_>) -> Value {
+    c.exec(&["/probe", "sysinfo", "wide"]).ok().json()
+}
+
+fn ask_into(c: &Container<'_>, file: &str) -> Value {
+    c.exec(&["/probe", "sysinfo", "into", file]).ok().json()
+}
+
+/// Makes a file of the container one that can be read when there is `go-FILE`.
+fn slow_file(bundle: &Bundle, c: &Container<'_>, name: &str) {
+    fs::write(bundle.rootfs(name), "").unwrap();
+    let words = [
+        "/probe",
+        "slow-file",
+        &format!("/{name}"),
+        &format!("/go-{name}"),
+    ];
+    c.exec_with(&["--detach"], &words).ok();
+    until("the slow file", || {
+        let mounts = c.exec(&["/bin/cat", "/proc/self/mountinfo"]).ok().stdout;
+        mounts.contains(&format!(" /{name} ")).then_some(())
+    });
+}
+
+fn cpu_ticks(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let words = stat
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .skip(11)
+        .take(2);
+    words.map(|word| word.parse::<u64>().unwrap()).sum()
+}
+
 /// Who gives memory that keeps whoever writes to it waiting waits, and nobody else.
 #[test]
 fn memory_that_is_not_there_holds_up_nobody_else() {
     differs!(Runc | Crun, "no system containers");
     let bundle = system("true");
     let c = booted(&bundle);
-    fs::write(bundle.rootfs("slow"), "").unwrap();
-    c.exec_with(&["--detach"], &["/probe", "slow-file", "/slow", "/go"])
-        .ok();
-    until("the slow file", || {
-        let mounts = c.exec(&["/bin/cat", "/proc/self/mountinfo"]).ok().stdout;
-        mounts.contains(" /slow ").then_some(())
-    });
-    let children = format!("/proc/{0}/task/{0}/children", c.pid());
-    let children = || -> Vec<String> {
-        let text = fs::read_to_string(&children).unwrap();
-        text.split_whitespace().map(str::to_string).collect()
-    };
-    let before = children();
+    for name in ["one", "two"] {
+        slow_file(&bundle, &c, name);
+    }
+    let before = children(&c);
     thread::scope(|scope| {
-        let stuck = scope.spawn(|| c.exec(&["/probe", "sysinfo", "into", "/slow"]).ok().json());
-        let writer = until("the writer", || {
-            children().into_iter().find(|child| !before.contains(child))
-        });
-        let others = || is_the_containers(&c.exec(&["/probe", "sysinfo", "wide"]).ok().json());
-        others();
+        let one = scope.spawn(|| ask_into(&c, "/one"));
+        let writer = another(&c, &before);
+        is_the_containers(&ask(&c));
+        let known = [&before[..], std::slice::from_ref(&writer)].concat();
+        let two = scope.spawn(|| ask_into(&c, "/two"));
+        another(&c, &known);
         // It ends as soon as the kernel lets it: a request that is being served is waited out.
         until("the end of its time", || {
             let status = fs::read_to_string(format!("/proc/{writer}/status")).unwrap();
@@ -200,15 +243,76 @@ fn memory_that_is_not_there_holds_up_nobody_else() {
                 .any(|(_, set)| set.contains(['1', '2']))
                 .then_some(())
         });
-        others();
-        fs::write(bundle.rootfs("go"), "").unwrap();
+        is_the_containers(&ask(&c));
+        fs::write(bundle.rootfs("go-one"), "").unwrap();
         // From there on it was between the kernel and who has asked, and the numbers are the kernel's.
-        let answer = stuck.join().unwrap();
+        let answer = one.join().unwrap();
         assert!(threads(&answer) > 20, "{answer}");
+        // Meanwhile, and with the other one still there, the keeper sleeps.
+        until("the first to be gone", || {
+            (children(&c).len() == before.len() + 1).then_some(())
+        });
+        let begun = cpu_ticks(c.pid());
+        thread::sleep(std::time::Duration::from_millis(500));
+        let used = cpu_ticks(c.pid()) - begun;
+        assert!(used < 10, "{used} ticks of CPU time in half a second");
+        fs::write(bundle.rootfs("go-two"), "").unwrap();
+        two.join().unwrap();
     });
+    until("the writers to be gone", || {
+        (children(&c) == before).then_some(())
+    });
+}
+
+/// Killed when the test ends, however it does: with it its file system goes, and whoever waits there.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A file system of the host's may hold up a writer for longer than a boot.
+#[test]
+fn a_writer_that_outlives_a_boot_is_not_taken_for_init() {
+    differs!(Runc | Crun, "no system containers");
+    let bundle = without_users(system("true"));
+    let slow = fresh_path("slow");
+    let go = fresh_path("go");
+    fs::write(&slow, "").unwrap();
+    let daemon = std::process::Command::new(probe_path())
+        .arg("slow-file")
+        .args([&slow, &go])
+        .spawn();
+    let daemon = Daemon(daemon.unwrap());
+    until("the slow file", || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        mounts.contains(slow.to_str().unwrap()).then_some(())
+    });
+    bundle.mount(
+        json!({"destination": "/slow", "type": "bind", "source": slow, "options": ["bind"]}),
+    );
+    let c = booted(&bundle);
+    let before = children(&c);
+    let words = ["/probe", "sysinfo", "into", "/slow"];
+    c.exec_with(&["--detach"], &words).ok();
+    let writer = another(&c, &before);
+    // Init cannot end before all that lives below it: the one that has asked waits no longer than for the keeper.
+    c.exec_with(&MAY_BOOT, &REBOOT);
+    boot(&bundle, 2);
+    assert_eq!(children(&c)[0], writer);
+    let pids = c.exec(&["/bin/cat", "/proc/1/cmdline"]).ok().stdout;
+    assert!(pids.starts_with("sleep"), "{pids:?}");
+    is_the_containers(&ask(&c));
+    fs::write(&go, "").unwrap();
     until("the writer to be gone", || {
-        (children() == before).then_some(())
+        (!children(&c).contains(&writer)).then_some(())
     });
+    drop(daemon);
+    c.delete_force().ok();
+    rustix::mount::unmount(&slow, rustix::mount::UnmountFlags::DETACH).unwrap();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The init of a system container, which the record does not know: it is the one child of its keeper, another one after each
-//! reboot.
+//! The init of a system container, which the record does not know: of its keeper's children it is the one in a pid namespace of its
+//! own, another one after each reboot.
 
 use std::os::fd::OwnedFd;
 
@@ -23,10 +23,9 @@ impl Container {
             let keeper = self.record.pid;
             let path = format!("{keeper}/task/{keeper}/children");
             let text = self.procfs.read(&path)?;
-            Ok(text
-                .split_whitespace()
-                .next()
-                .and_then(|pid| pid.parse().ok()))
+            let children = text.split_whitespace().filter_map(|pid| pid.parse().ok());
+            // The others write answers (`process/sysinfo.rs`).
+            Ok(children.into_iter().find(|pid| self.is_process_1(*pid)))
         };
         let rebooting = || {
             let text = "the container is being rebooted: try again";
@@ -43,5 +42,16 @@ impl Container {
             Some(same) if same == pid => Ok((pidfd, pid)),
             _ => Err(rebooting()),
         }
+    }
+
+    /// In the innermost of its pid namespaces (NSpid of proc_pid_status(5)).
+    fn is_process_1(&self, pid: i32) -> bool {
+        let status = self
+            .procfs
+            .read(&format!("{pid}/status"))
+            .unwrap_or_default();
+        let mut lines = status.lines();
+        let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.is_some_and(|numbers| numbers.split_whitespace().next_back() == Some("1"))
     }
 }

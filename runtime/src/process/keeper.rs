@@ -181,6 +181,9 @@ impl<'b, 'a> Keeper<'b, 'a> {
     }
 
     fn boot_again(&self) -> Result<Exit> {
+        if let Some(desk) = self.sysinfo.borrow_mut().as_mut() {
+            desk.forget();
+        }
         if let Some(cgroup) = &self.cgroup {
             cgroup.clear_cells()?;
         }

@@ -3,8 +3,9 @@
 //! A filter of its own asks the keeper about these calls. The keeper has it itself, so each boot inherits it; a process that
 //! joins brings its own, and hands the listener in at the door, a socket in the state directory. The answer has to be written
 //! into memory that may be anything, and may keep who writes there waiting for as long as the container likes. So a child of the
-//! keeper does that, one for each question, and not for longer than [`PATIENCE`]. Where it comes to nothing the kernel makes the
-//! call: with the host's numbers, or with the error that it has for such an address.
+//! keeper does that, one for each question, and never more than [`MOST`] at a time. It is killed after [`PATIENCE`]; what waits for a file
+//! system ends when that lets it. Where it comes to nothing the kernel makes the call: with the host's numbers, or with the error that
+//! it has for such an address.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,23 +15,27 @@ use rustix::net::SocketType;
 use crate::error::{Context, Error, Result};
 use crate::seccomp::{self, Filter};
 use crate::sys::epoll::{Epoll, Found};
-use crate::sys::fork::{self, Child, Fork};
+use crate::sys::fork::{self, Alone, Child, Fork};
 use crate::sys::fs::{self, OFlags};
 use crate::sys::mount::{FsContext, attr};
 use crate::sys::process::{self, Exit};
-use crate::sys::seccomp::set_filter;
+use crate::sys::seccomp::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV, set_filter, supports};
 use crate::sys::seccomp_listener::{self as listener, Asked};
-use crate::sys::{datagram, memory, signal, socket};
+use crate::sys::{datagram, memory, pidfd, signal, socket};
 use crate::view::{Server, Sources};
 
 const SYSINFO: &str = "sysinfo";
 const AFFINITY: &str = "sched_getaffinity";
 /// The door's name in the state directory.
 const DOOR: &str = "sysinfo";
-/// Its number; all others are those of listeners and of questions.
+/// Its number among what is waited for.
 const AT_THE_DOOR: u64 = 0;
+/// That of all who write answers; from here on they are those of listeners.
+const WRITTEN: u64 = 1;
 /// Seconds that an answer may take to be written.
 const PATIENCE: u32 = 1;
+/// How many are written at a time. Whoever asks for more is answered by the kernel.
+const MOST: usize = 32;
 /// __AUDIT_ARCH_64BIT of linux/audit.h.
 const WIDE: u32 = 0x8000_0000;
 
@@ -59,7 +64,12 @@ pub(super) fn join(door: BorrowedFd<'_>) -> Result<()> {
 fn install() -> Result<OwnedFd> {
     let filter = Filter::asking_about(&[SYSINFO, AFFINITY])?;
     let program = filter.compile()?;
-    set_filter(&program.instructions, filter.flags)
+    // Else a signal interrupts the call, which can return EINTR then, while the answer is on its way.
+    let flags = match supports(FLAG_WAIT_KILLABLE_RECV | FLAG_NEW_LISTENER) {
+        true => filter.flags | FLAG_WAIT_KILLABLE_RECV,
+        false => filter.flags,
+    };
+    set_filter(&program.instructions, flags)
         .transpose()
         .unwrap_or_else(|| Err(Error::unsupported("seccomp(2) gave no listener")))
 }
@@ -74,7 +84,8 @@ pub(super) struct Desk<'a> {
     events: Epoll,
     last: u64,
     listeners: BTreeMap<u64, OwnedFd>,
-    answers: BTreeMap<u64, Answer>,
+    answers: Vec<Answer>,
+    alone: Alone,
 }
 
 /// One that is being written.
@@ -95,9 +106,10 @@ impl<'a> Desk<'a> {
             door,
             procfs: context.mount(attr::NOSUID | attr::NODEV | attr::NOEXEC)?,
             events: Epoll::new()?,
-            last: AT_THE_DOOR,
+            last: WRITTEN,
             listeners: BTreeMap::new(),
-            answers: BTreeMap::new(),
+            answers: Vec::new(),
+            alone: Alone::check()?,
         };
         desk.events.add(door, AT_THE_DOOR)?;
         desk.listen(install()?)?;
@@ -120,10 +132,11 @@ impl<'a> Desk<'a> {
 
     /// Sees to what has come up. Does not wait.
     pub(super) fn serve(&mut self, view: &mut Server, sources: &Sources<'_>) -> Result<()> {
+        self.put_away();
         for found in self.events.ready()? {
             match found.number {
                 AT_THE_DOOR => self.let_in(),
-                number if self.answers.contains_key(&number) => self.put_away(number),
+                WRITTEN => {}
                 _ => self.ask(found, view, sources),
             }
         }
@@ -154,43 +167,39 @@ impl<'a> Desk<'a> {
             }
         };
         let Ok(Some(asked)) = asked else { return };
-        let words = self.words(&asked, view, sources);
+        let words = match self.answers.len() < MOST {
+            true => self.words(&asked, view, sources),
+            false => Ok(None),
+        };
         let answer = words.and_then(|words| {
-            words
-                .map(|words| self.answer(listener, asked, &words))
-                .transpose()
+            let answer = words.map(|words| self.answer(listener, &asked, &words));
+            answer.transpose()
         });
         match answer {
             Ok(Some(answer)) => {
-                self.last += 1;
-                // One that cannot be waited for is waited for now: it has its time.
-                let watched = self.events.add(&answer.writer.pidfd, self.last);
-                self.answers.insert(self.last, answer);
-                if watched.is_err() {
-                    self.put_away(self.last);
+                if self.events.add(&answer.writer.pidfd, WRITTEN).is_err() {
+                    // Nobody would tell of its end, so that comes now; it is seen with the next question.
+                    let _ = pidfd::send_signal(&answer.writer.pidfd, libc::SIGKILL);
                 }
+                self.answers.push(answer);
             }
             _ => drop(listener::go_on(listener, asked.id)),
         }
     }
 
-    fn answer(&self, listener: &OwnedFd, asked: Asked, words: &Words) -> Result<Answer> {
+    fn answer(&self, listener: &OwnedFd, asked: &Asked, words: &Words) -> Result<Answer> {
         let listener = listener
             .try_clone()
             .call(|| "fcntl(F_DUPFD_CLOEXEC, listener)")?;
-        match fork::clone3(0, None, false)? {
+        match self.alone.fork()? {
             Fork::Parent(writer) => Ok(Answer {
                 writer,
                 listener,
                 id: asked.id,
             }),
-            Fork::Child => fork::exit_after(|| {
-                signal::reset();
-                signal::end_after(PATIENCE);
-                match self.write(&listener, asked, words) {
-                    Ok(()) => 0,
-                    Err(_) => 1,
-                }
+            Fork::Child => fork::exit_after(|| match write(&listener, asked, words) {
+                Ok(()) => 0,
+                Err(_) => 1,
             }),
         }
     }
@@ -214,39 +223,63 @@ impl<'a> Desk<'a> {
                 value: 0,
             }));
         }
+        let status = fs::read_at(&self.procfs, format!("{}/status", asked.thread))?;
+        let whose = first as u32;
         // Who asks about another thread hears of all that that may run on.
-        let Some(quota) = sources.cpus_by_quota().filter(|_| first == 0) else {
+        let quota = sources.cpus_by_quota();
+        let Some(quota) = quota.filter(|_| whose == 0 || own_number(&status) == Some(whose)) else {
             return Ok(None);
         };
-        let status = fs::read_at(&self.procfs, format!("{}/status", asked.thread))?;
-        Ok(affinity(&status, quota, size).map(|bytes| Words {
+        let word = match asked.call.0 & WIDE {
+            0 => 4,
+            _ => 8,
+        };
+        let size = (size as u32 as usize, word);
+        let mask = affinity(&status, &view.online(sources)?, quota, size);
+        Ok(mask.map(|bytes| Words {
             value: i64::try_from(bytes.len()).unwrap_or(0),
             bytes,
             address: third,
         }))
     }
 
-    /// The life of a child.
-    fn write(&self, listener: &OwnedFd, asked: Asked, words: &Words) -> Result<()> {
-        let memory = memory::open(&self.procfs, asked.thread)?;
-        // It still was that thread's.
-        if !listener::waits(listener, asked.id) {
-            return Ok(());
-        }
-        memory::write(memory, &words.bytes, words.address)?;
-        listener::succeed(listener, asked.id, words.value)
+    /// Children that have ended.
+    fn put_away(&mut self) {
+        self.answers.retain(|answer| {
+            let exit = match process::wait_now(&answer.writer.pidfd) {
+                Ok(None) => return true,
+                exit => exit.ok().flatten(),
+            };
+            if exit != Some(Exit::Code(0)) {
+                // Who has asked may be gone as well.
+                let _ = listener::go_on(&answer.listener, answer.id);
+            }
+            let _ = self.events.remove(&answer.writer.pidfd);
+            false
+        });
     }
 
-    /// A child has ended.
-    fn put_away(&mut self, number: u64) {
-        let Some(answer) = self.answers.remove(&number) else {
-            return;
-        };
-        if process::wait(&answer.writer.pidfd).ok() != Some(Exit::Code(0)) {
-            // Who has asked may be gone as well.
-            let _ = listener::go_on(&answer.listener, answer.id);
+    /// A boot is over, and with it all who have asked.
+    pub(super) fn forget(&mut self) {
+        for answer in &self.answers {
+            let _ = pidfd::send_signal(&answer.writer.pidfd, libc::SIGKILL);
         }
+        self.put_away();
     }
+}
+
+/// The life of a child.
+fn write(listener: &OwnedFd, asked: &Asked, words: &Words) -> Result<()> {
+    signal::reset();
+    signal::end_after(PATIENCE);
+    // The keeper's own, which are to be let go when the keeper lets them go.
+    process::close_from_but(3, &[listener.as_fd()])?;
+    // Else the number may be another's by now.
+    if listener::waits(listener, asked.id) {
+        memory::write(asked.thread, &words.bytes, words.address)?;
+        listener::succeed(listener, asked.id, words.value)?;
+    }
+    Ok(())
 }
 
 /// What is to be written, where, and what the call returns.
@@ -257,12 +290,34 @@ struct Words {
     value: i64,
 }
 
+/// A thread's number in the innermost of its pid namespaces (NSpid of proc_pid_status(5)).
+fn own_number(status: &str) -> Option<u32> {
+    let mut lines = status.lines();
+    let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().next_back()?.parse().ok()
+}
+
 /// No more CPUs than the quota is worth of, as in /proc/cpuinfo. `None`: there are no more in the mask, or it does not fit into `size`
-/// bytes, and the kernel's own answer is right. `status` is the thread's (proc_pid_status(5)).
-fn affinity(status: &str, quota: usize, size: u64) -> Option<Vec<u8>> {
+/// bytes, in words of so many, and the kernel's own answer is right. `status` is the thread's.
+fn affinity(
+    status: &str,
+    online: &[u32],
+    quota: usize,
+    (size, word): (usize, usize),
+) -> Option<Vec<u8>> {
     let mut mask = cpus_allowed(status)?;
-    let fits = usize::try_from(size).is_ok_and(|size| size >= mask.len());
-    (fits && keep_first(&mut mask, quota)).then_some(mask)
+    let groups = mask.iter().rposition(|byte| *byte != 0)? / 4 + 1;
+    if !size.is_multiple_of(word) || size < 4 * groups {
+        return None;
+    }
+    for (byte, first) in mask.iter_mut().zip((0..).step_by(8)) {
+        let bits = online.iter().filter_map(|cpu| cpu.checked_sub(first));
+        let bits = bits.filter(|bit| *bit < 8);
+        *byte &= bits.fold(0, |byte, bit| byte | 1 << bit);
+    }
+    mask.truncate(size);
+    let more = keep_first(&mut mask, quota);
+    (more && mask.iter().any(|byte| *byte != 0)).then_some(mask)
 }
 
 /// The mask in its line, as sched_getaffinity(2) has it.
@@ -347,10 +402,26 @@ mod tests {
         }
         assert_eq!(of("x"), None);
         assert_eq!(cpus_allowed(""), None);
-        let status = "Cpus_allowed:\t7\n";
-        assert_eq!(affinity(status, 2, 8), Some(bytes(&[3])));
-        assert_eq!(affinity(status, 2, 128), Some(bytes(&[3])));
-        assert_eq!(affinity(status, 3, 8), None);
-        assert_eq!(affinity(status, 2, 4), None);
+        let status = "Name:\tx\nNSpid:\t17\t4\nCpus_allowed:\tf\n";
+        let online: Vec<u32> = (0..8).collect();
+        let all = |quota, size| affinity(status, &online, quota, size);
+        assert_eq!(all(2, (8, 8)), Some(bytes(&[3])));
+        assert_eq!(all(2, (128, 8)), Some(bytes(&[3])));
+        assert_eq!(all(2, (4, 4)), Some(vec![3, 0, 0, 0]));
+        for (quota, size) in [
+            (4, (8, 8)),
+            (2, (4, 8)),
+            (2, (12, 8)),
+            (2, (0, 8)),
+            (2, (2, 4)),
+        ] {
+            assert_eq!(all(quota, size), None, "{quota} {size:?}");
+        }
+        // Of those that are online.
+        assert_eq!(affinity(status, &[0, 2, 3], 2, (8, 8)), Some(bytes(&[5])));
+        assert_eq!(affinity(status, &[0, 2], 2, (8, 8)), None);
+        assert_eq!(affinity(status, &[], 2, (8, 8)), None);
+        assert_eq!(own_number(status), Some(4));
+        assert_eq!(own_number("Name:\tx\n"), None);
     }
 }

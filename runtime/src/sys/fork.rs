@@ -57,6 +57,31 @@ impl Child {
     }
 }
 
+/// That this process has one thread, and is to have no more: seen once, so that it need not look again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Alone(());
+
+impl Alone {
+    /// Looks.
+    ///
+    /// # Errors
+    /// It has more.
+    pub(crate) fn check() -> Result<Alone> {
+        match is_single_threaded() {
+            true => Ok(Alone(())),
+            false => Err(Error::new(
+                ErrorKind::Process,
+                "cannot fork in a process with several threads: run the vzrun binary instead",
+            )),
+        }
+    }
+
+    /// A plain fork, which resolves no path.
+    pub(crate) fn fork(self) -> Result<Fork> {
+        clone3_alone(self, 0, None, false)
+    }
+}
+
 /// clone3(2) without shared memory: a fork with `namespaces` (CLONE_NEW*) and, where given, born in `cgroup`
 /// (CLONE_INTO_CGROUP, Linux 5.7). `sibling` makes the new process a child of the caller's parent (CLONE_PARENT).
 ///
@@ -67,12 +92,15 @@ pub(crate) fn clone3(
     cgroup: Option<BorrowedFd<'_>>,
     sibling: bool,
 ) -> Result<Fork> {
-    if !is_single_threaded() {
-        return Err(Error::new(
-            ErrorKind::Process,
-            "cannot fork in a process with several threads: run the vzrun binary instead",
-        ));
-    }
+    clone3_alone(Alone::check()?, namespaces, cgroup, sibling)
+}
+
+fn clone3_alone(
+    _alone: Alone,
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    sibling: bool,
+) -> Result<Fork> {
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,

@@ -1,21 +1,42 @@
-//! The memory of another process (proc_pid_mem(5)).
+//! process_vm_writev(2).
 
-use std::os::fd::{AsFd, OwnedFd};
+use super::mount::last_errno;
+use crate::error::{Error, ErrorKind, Result};
 
-use super::fs::{self, OFlags};
-use crate::error::{Context, Error, ErrorKind, Result};
-
-/// A thread's, by its number in that procfs. Takes the right to trace it (ptrace(2)). Held, it stays the memory that it is.
-pub(crate) fn open(procfs: impl AsFd, thread: u32) -> Result<OwnedFd> {
-    fs::openat(procfs, format!("{thread}/mem"), OFlags::RDWR, 0)
-}
-
-/// pwrite(2) to an address. Memory can keep the writer waiting: a page of a file does until it has been read.
-pub(crate) fn write(memory: impl AsFd, bytes: &[u8], address: u64) -> Result<()> {
-    let call = || format!("pwrite({} bytes, {address:#x})", bytes.len());
-    let write = || rustix::io::pwrite(&memory, bytes, address);
-    match rustix::io::retry_on_intr(write).call(call)? {
-        written if written == bytes.len() => Ok(()),
-        _ => Err(Error::new(ErrorKind::Process, format!("{}: short", call()))),
+/// Writes to an address of another process, one thread of which is named. Takes the right to trace it (ptrace(2)). Memory can keep
+/// the writer waiting: a page of a file does until it has been read.
+///
+/// # Errors
+/// EFAULT as for the process itself.
+pub(crate) fn write(thread: u32, bytes: &[u8], address: u64) -> Result<()> {
+    let call = || {
+        format!(
+            "process_vm_writev({thread}, {} bytes, {address:#x})",
+            bytes.len()
+        )
+    };
+    let local = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(usize::try_from(address).unwrap_or(usize::MAX)),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: the kernel only reads what `local` says, which lives through the call; what `remote` says is no memory of this process.
+    let ret = unsafe {
+        libc::process_vm_writev(
+            thread.cast_signed(),
+            std::ptr::from_ref(&local),
+            1,
+            std::ptr::from_ref(&remote),
+            1,
+            0,
+        )
+    };
+    match usize::try_from(ret) {
+        Ok(written) if written == bytes.len() => Ok(()),
+        Ok(_) => Err(Error::new(ErrorKind::Process, format!("{}: short", call()))),
+        Err(_) => Err(Error::os(call(), last_errno())),
     }
 }

@@ -271,6 +271,15 @@ pub(crate) fn wait(pidfd: impl AsFd) -> Result<Exit> {
     Ok(status.map_or(Exit::Code(255), |status| exit_of(&status)))
 }
 
+/// The same with WNOHANG: `None` while it runs.
+pub(crate) fn wait_now(pidfd: impl AsFd) -> Result<Option<Exit>> {
+    let pidfd = pidfd.as_fd();
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let status = rustix::process::waitid(WaitId::PidFd(pidfd), options)
+        .call(|| format!("waitid(P_PIDFD, {}, WNOHANG)", pidfd.as_raw_fd()))?;
+    Ok(status.map(|status| exit_of(&status)))
+}
+
 fn exit_of(status: &rustix::process::WaitIdStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),

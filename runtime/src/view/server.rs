@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::{FILES, File, Sources, SysInfo, View};
+use super::{FILES, File, Sources, SysInfo, View, cpus};
 use crate::error::Result;
 use crate::sys::fuse::{Device, Kind, Node, ROOT, Received, Request};
 
@@ -67,6 +67,11 @@ impl Server {
     /// A boot begins.
     pub(crate) fn begin(&mut self, sources: &Sources<'_>, own_clocks: bool) {
         self.view = View::begin(sources, own_clocks);
+    }
+
+    /// The CPUs of the host that are online.
+    pub(crate) fn online(&self, sources: &Sources<'_>) -> Result<Vec<u32>> {
+        Ok(cpus::online(&sources.host("stat")?))
     }
 
     /// What sysinfo(2) says in the container.

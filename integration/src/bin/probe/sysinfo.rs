@@ -18,11 +18,16 @@ const LOW: i32 = libc::MAP_32BIT;
 #[cfg(not(target_arch = "x86_64"))]
 const LOW: i32 = 0;
 
-/// What it says, or the error's name. `how`: `wide`, `narrow`, or `nowhere`, which is an address that nobody has.
+/// What it says, or the error's name. `how`: `wide`, `narrow`, `nowhere`, which is an address that nobody has, or `read-only`.
 pub(crate) fn ask(how: &str) -> Value {
     let answer = match how {
         "narrow" => narrow(),
         "nowhere" => wide(8),
+        "read-only" => page(0).and_then(|page| {
+            let words = [page, PAGE as i64, libc::PROT_READ.into(), 0, 0, 0];
+            raw_syscall(libc::SYS_mprotect, words)?;
+            wide(page)
+        }),
         _ => page(0).and_then(wide),
     };
     answer.unwrap_or_else(|error| json!(crate::names::errno(error)))
@@ -109,7 +114,7 @@ pub(crate) fn serve_slow_file(place: &str, until: &str) -> Result<(), Box<dyn st
     );
     let options = std::ffi::CString::new(options)?;
     rustix::mount::mount("probe", place, "fuse", MountFlags::empty(), &*options)?;
-    slow_file(device, || wait_for(until));
+    slow_file(device, until)?;
     Ok(())
 }
 
@@ -119,55 +124,62 @@ fn wait_for(file: &str) {
     }
 }
 
-/// Serves a FUSE file system that is one file of one page (linux/fuse.h), which can be read after `wait`.
-fn slow_file(mut device: File, wait: impl Fn()) {
+/// Serves a FUSE file system that is one file of one page (linux/fuse.h), which can be read when there is a file `until`.
+fn slow_file(mut device: File, until: &str) -> std::io::Result<()> {
     const GETATTR: u32 = 3;
     const OPEN: u32 = 14;
     const READ: u32 = 15;
-    const RELEASE: u32 = 18;
     const FLUSH: u32 = 25;
+    const RELEASE: u32 = 18;
     const INIT: u32 = 26;
     let mut request = vec![0; 1 << 17];
-    while let Ok(length) = device.read(&mut request) {
-        if length < 40 {
-            return;
-        }
-        let word = |at: usize| {
-            u32::from_ne_bytes([
-                request[at],
-                request[at + 1],
-                request[at + 2],
-                request[at + 3],
-            ])
+    loop {
+        let length = device.read(&mut request)?;
+        let words = request
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u32::from_ne_bytes(*word));
+        let words: Vec<u32> = words.take(length / 4).collect();
+        let [_, kind, unique @ ..] = &words[..] else {
+            return Ok(());
         };
-        let (body, error) = match word(4) {
+        let unique = [unique[0], unique[1]];
+        let body = match *kind {
             // Version 7.31, and nothing that is optional.
-            INIT => (
-                words_of(&[7, 31, 0, 0, 0, 4096, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-                0,
-            ),
+            INIT => words_of(&[7, 31, 0, 0, 0, 4096, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             GETATTR => {
                 let mut attributes = [0; 26];
                 // Inode 1, one page, a file of one name.
                 (attributes[4], attributes[6], attributes[8]) = (1, PAGE as u32, 8);
                 (attributes[19], attributes[20]) = (0o100_644, 1);
-                (words_of(&attributes), 0)
+                words_of(&attributes)
             }
-            OPEN => (words_of(&[0; 4]), 0),
+            OPEN => words_of(&[0; 4]),
+            RELEASE | FLUSH => Vec::new(),
             READ => {
-                wait();
-                (vec![0; PAGE], 0)
+                // All else is answered meanwhile.
+                let (device, until) = (device.try_clone()?, until.to_string());
+                std::thread::spawn(move || {
+                    wait_for(&until);
+                    answer(device, unique, 0, &[0; PAGE])
+                });
+                continue;
             }
-            FLUSH | RELEASE => (Vec::new(), 0),
-            _ => (Vec::new(), -libc::ENOSYS),
+            _ => {
+                answer(device.try_clone()?, unique, -libc::ENOSYS, &[])?;
+                continue;
+            }
         };
-        let length = 16 + body.len() as u32;
-        let mut answer = words_of(&[length, error.cast_unsigned(), word(8), word(12)]);
-        answer.extend(body);
-        if device.write(&answer).is_err() {
-            return;
-        }
+        answer(device.try_clone()?, unique, 0, &body)?;
     }
+}
+
+fn answer(mut device: File, unique: [u32; 2], error: i32, body: &[u8]) -> std::io::Result<()> {
+    let length = 16 + body.len() as u32;
+    let mut bytes = words_of(&[length, error.cast_unsigned(), unique[0], unique[1]]);
+    bytes.extend(body);
+    device.write_all(&bytes)
 }
 
 fn words_of(words: &[u32]) -> Vec<u8> {
