@@ -308,6 +308,18 @@ fn getcwd_can_be_denied() {
     }
 }
 
+/// Not even a process's own end is allowed: it comes all the same.
+#[test]
+fn where_everything_is_refused_nothing_stays() {
+    for no_new_privileges in [false, true] {
+        let bundle = calling(json!({"defaultAction": "SCMP_ACT_ERRNO"}), &[]);
+        bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
+        let output = bundle.container().run();
+        assert_ne!(output.code(), Some(0), "{output:?}");
+        assert_eq!(bundle.leftovers(), [""; 0], "{no_new_privileges}");
+    }
+}
+
 /// A program asks for a new call and falls back on ENOSYS; on EPERM it would give up.
 #[test]
 fn calls_newer_than_the_profile_are_not_there() {
