@@ -161,10 +161,8 @@ fn many_at_a_time() {
     let descriptors = || fs::read_dir(format!("{keeper}/fd")).unwrap().count();
     let before = descriptors();
     ask();
-    let children = format!("{keeper}/task/{}/children", c.pid());
     until("its children to be gone", || {
-        let children = fs::read_to_string(&children).unwrap();
-        (children.split_whitespace().count() == 1 && descriptors() <= before).then_some(())
+        (children(&c).len() == 1 && descriptors() <= before).then_some(())
     });
 }
 

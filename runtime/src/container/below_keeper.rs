@@ -8,6 +8,7 @@ use rustix::process::Pid;
 use super::Container;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::pidfd;
+use crate::sys::procfs::innermost_number;
 
 impl Container {
     /// The process whose namespaces are those that the container's programs live in, with its pid: `init`, or the process
@@ -23,9 +24,9 @@ impl Container {
             let keeper = self.record.pid;
             let path = format!("{keeper}/task/{keeper}/children");
             let text = self.procfs.read(&path)?;
-            let children = text.split_whitespace().filter_map(|pid| pid.parse().ok());
+            let mut children = text.split_whitespace().filter_map(|pid| pid.parse().ok());
             // The others write answers (`process/sysinfo.rs`).
-            Ok(children.into_iter().find(|pid| self.is_process_1(*pid)))
+            Ok(children.find(|pid| self.is_process_1(*pid)))
         };
         let rebooting = || {
             let text = "the container is being rebooted: try again";
@@ -44,14 +45,9 @@ impl Container {
         }
     }
 
-    /// In the innermost of its pid namespaces (NSpid of proc_pid_status(5)).
+    /// In the innermost of its pid namespaces.
     fn is_process_1(&self, pid: i32) -> bool {
-        let status = self
-            .procfs
-            .read(&format!("{pid}/status"))
-            .unwrap_or_default();
-        let mut lines = status.lines();
-        let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"));
-        numbers.is_some_and(|numbers| numbers.split_whitespace().next_back() == Some("1"))
+        let status = self.procfs.read(&format!("{pid}/status"));
+        status.is_ok_and(|status| innermost_number(&status) == Some(1))
     }
 }

@@ -19,6 +19,7 @@ use crate::sys::fork::{self, Alone, Child, Fork};
 use crate::sys::fs::{self, OFlags};
 use crate::sys::mount::{FsContext, attr};
 use crate::sys::process::{self, Exit};
+use crate::sys::procfs::innermost_number;
 use crate::sys::seccomp::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV, set_filter, supports};
 use crate::sys::seccomp_listener::{self as listener, Asked};
 use crate::sys::{datagram, memory, pidfd, signal, socket};
@@ -227,7 +228,8 @@ impl<'a> Desk<'a> {
         let whose = first as u32;
         // Who asks about another thread hears of all that that may run on.
         let quota = sources.cpus_by_quota();
-        let Some(quota) = quota.filter(|_| whose == 0 || own_number(&status) == Some(whose)) else {
+        let Some(quota) = quota.filter(|_| whose == 0 || innermost_number(&status) == Some(whose))
+        else {
             return Ok(None);
         };
         let word = match asked.call.0 & WIDE {
@@ -288,13 +290,6 @@ struct Words {
     bytes: Vec<u8>,
     address: u64,
     value: i64,
-}
-
-/// A thread's number in the innermost of its pid namespaces (NSpid of proc_pid_status(5)).
-fn own_number(status: &str) -> Option<u32> {
-    let mut lines = status.lines();
-    let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"))?;
-    numbers.split_whitespace().next_back()?.parse().ok()
 }
 
 /// No more CPUs than the quota is worth of, as in /proc/cpuinfo. `None`: there are no more in the mask, or it does not fit into `size`
@@ -421,7 +416,7 @@ mod tests {
         assert_eq!(affinity(status, &[0, 2, 3], 2, (8, 8)), Some(bytes(&[5])));
         assert_eq!(affinity(status, &[0, 2], 2, (8, 8)), None);
         assert_eq!(affinity(status, &[], 2, (8, 8)), None);
-        assert_eq!(own_number(status), Some(4));
-        assert_eq!(own_number("Name:\tx\n"), None);
+        assert_eq!(innermost_number(status), Some(4));
+        assert_eq!(innermost_number("Name:\tx\n"), None);
     }
 }

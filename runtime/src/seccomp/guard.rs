@@ -10,7 +10,8 @@ use super::conditions::Case;
 use super::rules::{self, Action, Condition, Test};
 use super::syscalls::Syscall;
 use super::verdicts::Verdict;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::spec;
 
 /// Says whether the container is to be one: `true` or `false`.
 const ANNOTATION: &str = "io.vzrun.migratable";
@@ -38,14 +39,7 @@ const ABSENT: [&str; 7] = [
 
 /// Whether the annotation asks for it.
 pub(crate) fn is_wanted(annotations: Option<&HashMap<String, String>>) -> Result<bool> {
-    let value = annotations.and_then(|annotations| annotations.get(ANNOTATION));
-    match value.map(String::as_str) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => Err(Error::config(format!(
-            "annotation {ANNOTATION}: {other:?} is neither true nor false"
-        ))),
-    }
+    Ok(spec::switch(annotations, ANNOTATION)?.unwrap_or(false))
 }
 
 /// What becomes of these numbers of an architecture.

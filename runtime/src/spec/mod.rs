@@ -5,11 +5,13 @@
 //! keys wins, and an unknown capability is left out with a warning. A wrong type or value is an error that names the
 //! place in the JSON.
 
+mod annotations;
 mod reader;
 mod resources;
 mod seccomp;
 mod state;
 
+pub(crate) use annotations::{annotation, switch};
 pub(crate) use oci_spec::runtime::*;
 pub(crate) use resources::{merge_resources, parse_resources};
 pub(crate) use state::HookState;

@@ -16,6 +16,13 @@ pub(crate) const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// The inode number of a procfs's root (PROC_ROOT_INO).
 const PROC_ROOT_INO: u64 = 1;
 
+/// A thread's number in the innermost of its pid namespaces, out of its `status` (NSpid of proc_pid_status(5)).
+pub(crate) fn innermost_number(status: &str) -> Option<u32> {
+    let mut lines = status.lines();
+    let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().next_back()?.parse().ok()
+}
+
 /// A verified procfs.
 #[derive(Debug)]
 pub(crate) struct Procfs(OwnedFd);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
 
 use super::mount::last_errno;
-use crate::error::{Error, Result};
+use crate::error::{Context, Result};
 
 /// A call that waits for an answer: `struct seccomp_notif`.
 #[derive(Debug, Clone, Copy)]
@@ -21,45 +21,23 @@ pub(crate) struct Asked {
 
 /// SECCOMP_IOCTL_NOTIF_RECV. `None`: who has asked is gone. Does not wait where the listener can be read.
 pub(crate) fn receive(listener: impl AsFd) -> Result<Option<Asked>> {
-    let fd = listener.as_fd().as_raw_fd();
     // SAFETY: zeros are what the kernel wants to find in a seccomp_notif, and a valid one.
     let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-    // SAFETY: `asked` lives through the call and is as large as the request's number says.
-    let ret = unsafe {
-        libc::ioctl(
-            fd,
-            libc::SECCOMP_IOCTL_NOTIF_RECV as _,
-            std::ptr::from_mut(&mut asked),
-        )
-    };
-    match ret {
-        0 => Ok(Some(Asked {
+    match control(&listener, libc::SECCOMP_IOCTL_NOTIF_RECV, &mut asked) {
+        Ok(()) => Ok(Some(Asked {
             id: asked.id,
             thread: asked.pid,
             call: (asked.data.arch, asked.data.nr.cast_unsigned()),
             arguments: asked.data.args,
         })),
-        _ => match last_errno() {
-            Errno::NOENT | Errno::INTR => Ok(None),
-            errno => Err(Error::os(
-                format!("ioctl({fd}, SECCOMP_IOCTL_NOTIF_RECV)"),
-                errno,
-            )),
-        },
+        Err(Errno::NOENT | Errno::INTR) => Ok(None),
+        Err(errno) => Err(errno).call(|| "ioctl(SECCOMP_IOCTL_NOTIF_RECV)"),
     }
 }
 
 /// SECCOMP_IOCTL_NOTIF_ID_VALID: the thread still waits, so its number is still its own.
-pub(crate) fn waits(listener: impl AsFd, id: u64) -> bool {
-    // SAFETY: `id` lives through the call, which reads 8 bytes.
-    let ret = unsafe {
-        libc::ioctl(
-            listener.as_fd().as_raw_fd(),
-            libc::SECCOMP_IOCTL_NOTIF_ID_VALID as _,
-            std::ptr::from_ref(&id),
-        )
-    };
-    ret == 0
+pub(crate) fn waits(listener: impl AsFd, mut id: u64) -> bool {
+    control(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &mut id).is_ok()
 }
 
 /// SECCOMP_IOCTL_NOTIF_SEND: the call returns this.
@@ -75,26 +53,32 @@ pub(crate) fn go_on(listener: impl AsFd, id: u64) -> Result<()> {
 const CONTINUE: u32 = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
 
 fn send(listener: impl AsFd, id: u64, value: i64, flags: u32) -> Result<()> {
-    let fd = listener.as_fd().as_raw_fd();
     let mut answer = libc::seccomp_notif_resp {
         id,
         val: value,
         error: 0,
         flags,
     };
-    // SAFETY: `answer` lives through the call and is as large as the request's number says.
+    control(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &mut answer)
+        .call(|| format!("ioctl(SECCOMP_IOCTL_NOTIF_SEND, {{flags={flags}}})"))
+}
+
+/// ioctl(2) with one of the three requests above, and what is for it.
+fn control<T>(
+    listener: impl AsFd,
+    request: libc::Ioctl,
+    argument: &mut T,
+) -> std::result::Result<(), Errno> {
+    // SAFETY: `argument` lives through the call and is as large as the request's number says, as all callers have it.
     let ret = unsafe {
         libc::ioctl(
-            fd,
-            libc::SECCOMP_IOCTL_NOTIF_SEND as _,
-            std::ptr::from_mut(&mut answer),
+            listener.as_fd().as_raw_fd(),
+            request,
+            std::ptr::from_mut(argument),
         )
     };
     match ret {
         0 => Ok(()),
-        _ => Err(Error::os(
-            format!("ioctl({fd}, SECCOMP_IOCTL_NOTIF_SEND, {{flags={flags}}})"),
-            last_errno(),
-        )),
+        _ => Err(last_errno()),
     }
 }

@@ -1,8 +1,6 @@
 //! Whether a system container gets a user namespace of its own, and how many ids: the annotations io.vzrun.userns and
 //! io.vzrun.ids.
 
-use std::collections::HashMap;
-
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{self, LinuxNamespaceType as Type};
@@ -20,16 +18,8 @@ const BLOCK: u32 = 65_536;
 /// What is asked for cannot be.
 pub(crate) fn wanted(spec: &spec::Spec, host: &Host) -> Result<Option<u32>> {
     let annotations = spec.annotations().as_ref();
-    let demanded = match get(annotations, USERNS) {
-        None => None,
-        Some("true") => Some(true),
-        Some("false") => Some(false),
-        Some(other) => {
-            let text = format!("annotation {USERNS}: {other:?} is neither true nor false");
-            return Err(Error::config(text));
-        }
-    };
-    let number = get(annotations, IDS).map(count).transpose()?;
+    let demanded = spec::switch(annotations, USERNS)?;
+    let number = spec::annotation(annotations, IDS).map(count).transpose()?;
     if demanded == Some(false) {
         return match number {
             Some(_) => Err(Error::config(format!(
@@ -48,12 +38,6 @@ pub(crate) fn wanted(spec: &spec::Spec, host: &Host) -> Result<Option<u32>> {
         Some((_, name)) => Err(Error::config(format!("annotation {name}: {why_not}"))),
         None => Ok(None),
     }
-}
-
-fn get<'a>(annotations: Option<&'a HashMap<String, String>>, name: &str) -> Option<&'a str> {
-    annotations
-        .and_then(|all| all.get(name))
-        .map(String::as_str)
 }
 
 fn count(text: &str) -> Result<u32> {

@@ -20,11 +20,7 @@ const INITS: [&str; 4] = ["init", "systemd", "openrc-init", "runit-init"];
 
 /// Whether the container is to be one; `otherwise` where the annotation is not there.
 pub(crate) fn is_wanted(spec: &spec::Spec, otherwise: bool) -> Result<bool> {
-    let annotations = spec.annotations().as_ref();
-    match annotations
-        .and_then(|all| all.get(ANNOTATION))
-        .map(String::as_str)
-    {
+    match spec::annotation(spec.annotations().as_ref(), ANNOTATION) {
         None => Ok(otherwise),
         Some("true") => Ok(true),
         Some("false") => Ok(false),
@@ -40,14 +36,7 @@ const SYSINFO: &str = "io.vzrun.sysinfo";
 
 /// Whether the annotation asks for it.
 pub(crate) fn has_sysinfo(annotations: Option<&HashMap<String, String>>) -> Result<bool> {
-    let value = annotations.and_then(|annotations| annotations.get(SYSINFO));
-    match value.map(String::as_str) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => Err(Error::config(format!(
-            "annotation {SYSINFO}: {other:?} is neither true nor false"
-        ))),
-    }
+    Ok(spec::switch(annotations, SYSINFO)?.unwrap_or(false))
 }
 
 fn runs_an_init(spec: &spec::Spec) -> bool {
