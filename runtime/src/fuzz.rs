@@ -59,7 +59,7 @@ impl Config {
     pub fn updated(&self, resources: &[u8]) -> Result<Config> {
         spec::parse_resources(resources)?;
         let merged = spec::merge_resources(&self.0.text, resources)?;
-        spec::parse(merged.get().as_bytes().to_vec()).map(Config)
+        spec::parse(String::from(merged).into_bytes()).map(Config)
     }
 
     /// Turns it into a plan for root or, `rootless`, for another user.

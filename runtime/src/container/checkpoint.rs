@@ -20,10 +20,10 @@ use crate::setup::id_mappings::IdMappings;
 use crate::setup::namespaces::kind;
 use crate::setup::notify_socket;
 use crate::spec::Spec;
-use crate::sys::fs;
 use crate::sys::pidfd;
 use crate::sys::process::PassedFd;
 use crate::sys::procfs::Procfs;
+use crate::sys::{flock, fs};
 
 const LOG: &str = "dump.log";
 /// How often CRIU is asked, where it has come at a bad moment. It takes tens of milliseconds each time before it stops
@@ -60,7 +60,7 @@ pub fn checkpoint(root: &Root, name: &str, options: &CheckpointOptions) -> Resul
     id::check(name)?;
     let directory = root.open_container(name)?;
     // Till the end: nobody deletes it meanwhile, and what is deleted here is what was saved.
-    fs::lock_exclusive(&directory)?;
+    flock::exclusive(&directory)?;
     let record = Record::load(&directory).map_err(|error| match fs::is_missing(&error) {
         true => super::not_found(),
         false => error.wrap(format!("state of container {name}")),

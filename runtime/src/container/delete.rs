@@ -13,8 +13,8 @@ use crate::cgroup::systemd::{Systemd, Unit};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::hooks::{Hooks, Point};
 use crate::setup::id_leases;
-use crate::sys::fs;
 use crate::sys::pidfd;
+use crate::sys::{flock, fs};
 
 /// How long a killed init has to go, as in runc (100 times 100 ms).
 pub(super) const PATIENCE: Timespec = Timespec {
@@ -35,7 +35,7 @@ pub fn delete(root: &Root, name: &str, force: bool) -> Result<()> {
     };
     // Held until the directory is closed. The record is read under it: another delete may have been faster, and then the
     // directory held here has no name any more, nor anything in it.
-    fs::lock_exclusive(&directory).context(|| "locking the container")?;
+    flock::exclusive(&directory).context(|| "locking the container")?;
     let record = match Record::load(&directory) {
         Ok(record) => record,
         // Nothing has been made yet by a creator that was killed, or it has just begun: it will see that it is too late.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -74,8 +74,9 @@ pub(super) struct Record {
     /// The host's ids that are this container's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ids: Option<Ids>,
-    /// config.json as it was used.
-    pub(super) config: Box<RawValue>,
+    /// config.json as it was used: a JSON document, which stands last in the record, as it is.
+    #[serde(skip_serializing, deserialize_with = "as_it_is")]
+    pub(super) config: Box<str>,
 }
 
 impl Record {
@@ -131,20 +132,35 @@ impl Record {
             intel_rdt: None,
             system: false,
             ids: None,
-            config: RawValue::NULL.to_owned(),
+            config: "null".into(),
         }
     }
 
+    /// The JSON up to the config.
+    fn head(&self) -> Result<String> {
+        let mut head = serde_json::to_string(self)
+            .map_err(|error| Error::config(format!("{NAME}: {error}")))?;
+        head.truncate(head.len() - "}".len());
+        head.push_str(",\"config\":");
+        Ok(head)
+    }
+
+    /// The JSON. In pieces, for the config is most of it, and would only be copied.
+    fn pieces<'a>(&'a self, head: &'a str) -> [&'a str; 3] {
+        [head, &self.config, "}"]
+    }
+
+    #[cfg(feature = "fuzz")]
     pub(super) fn text(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|error| Error::config(format!("{NAME}: {error}")))
+        Ok(self.pieces(&self.head()?).concat().into_bytes())
     }
 
     /// Writes the record beside the present one, not yet in its place.
     pub(super) fn write(&self, directory: &OwnedFd) -> Result<()> {
-        let text = self.text()?;
+        let head = self.head()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
         let file = fs::openat(directory, NEW_NAME, flags, 0o600)?;
-        fs::write_once(file, &text)
+        fs::write_pieces(file, self.pieces(&head))
             .context(|| NEW_NAME)
             .inspect_err(|_| drop(fs::unlinkat(directory, NEW_NAME)))
     }
@@ -172,6 +188,11 @@ impl Record {
             annotations: self.annotations.clone(),
         }
     }
+}
+
+/// A member as it stands in the text.
+fn as_it_is<'de, D: Deserializer<'de>>(member: D) -> std::result::Result<Box<str>, D::Error> {
+    Box::<RawValue>::deserialize(member).map(Into::into)
 }
 
 /// Whether the record is still there: else the container has been deleted by somebody else.
@@ -250,6 +271,19 @@ fn remove_directory(parent: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_config_is_kept_as_it_is() {
+        for config in ["null", "{}", "{\n  \"a\": [1, {}],\t\"b\":\"}\" }"] {
+            let mut record = Record::salvage_from(b"", "x");
+            record.rootfs = "/a \"quoted\" root".into();
+            record.config = config.into();
+            let text = record.pieces(&record.head().unwrap()).concat();
+            let read = Record::parse(text.as_bytes()).unwrap();
+            assert_eq!(&*read.config, config);
+            assert_eq!((read.id, read.rootfs), (record.id, record.rootfs));
+        }
+    }
 
     #[test]
     fn a_damaged_record_gives_what_it_has() {

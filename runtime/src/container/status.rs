@@ -10,7 +10,7 @@ use super::owner::Owners;
 use super::{Container, SystemState, is_dead};
 use crate::error::{Context, Result};
 use crate::process::INIT_NAME;
-use crate::sys::fs;
+use crate::sys::{flock, fs};
 
 /// Where a container is in its life (runtime-spec, "State"; `paused` is runc's).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -144,7 +144,7 @@ pub(super) struct Lock<'a>(&'a OwnedFd);
 impl<'a> Lock<'a> {
     /// Waits for it.
     pub(super) fn take(directory: &'a OwnedFd) -> Result<Lock<'a>> {
-        fs::lock_exclusive(directory).context(|| "locking the container")?;
+        flock::exclusive(directory).context(|| "locking the container")?;
         Ok(Lock(directory))
     }
 }
@@ -152,7 +152,7 @@ impl<'a> Lock<'a> {
 impl Drop for Lock<'_> {
     fn drop(&mut self) {
         // Said outright: a forked child has the same open file and would keep it locked.
-        fs::unlock(self.0);
+        flock::unlock(self.0);
     }
 }
 
@@ -165,5 +165,5 @@ pub(super) fn is_locked(directory: &OwnedFd) -> bool {
         fs::OFlags::RDONLY | fs::OFlags::DIRECTORY,
         0,
     );
-    own.is_ok_and(|own| fs::is_locked(&own))
+    own.is_ok_and(|own| flock::is_locked(&own))
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::flock;
 use crate::sys::fs::{self, OFlags};
 use crate::sys::process;
 
@@ -119,7 +120,7 @@ impl Leases {
             other => other,
         };
         let directory = directory.context(words)?;
-        fs::lock_exclusive(&directory).context(words)?;
+        flock::exclusive(&directory).context(words)?;
         Ok(Leases(directory))
     }
 
@@ -165,7 +166,7 @@ impl Leases {
 impl Drop for Leases {
     fn drop(&mut self) {
         // A child that is forked meanwhile would keep it locked.
-        fs::unlock(self.0.as_fd());
+        flock::unlock(self.0.as_fd());
     }
 }
 

@@ -19,8 +19,6 @@ pub(crate) use state::HookState;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::value::RawValue;
-
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys::fs::{self, OFlags};
 
@@ -35,8 +33,8 @@ const LIMIT: u64 = 32 << 20;
 pub(crate) struct Config {
     /// What it says.
     pub(crate) spec: Spec,
-    /// The JSON it was read from, for the state.
-    pub(crate) text: std::boxed::Box<RawValue>,
+    /// The JSON it was read from, for the state: a whole document.
+    pub(crate) text: std::boxed::Box<str>,
 }
 
 /// Reads a config.json.
@@ -63,17 +61,16 @@ pub(crate) fn load(path: &Path) -> Result<Config> {
 pub(crate) fn parse(bytes: Vec<u8>) -> Result<Config> {
     let mut spec = reader::read(&bytes)?;
     resources::settle_pids(&mut spec, &bytes);
-    let text = String::from_utf8(bytes)
-        .ok()
-        .and_then(|text| RawValue::from_string(text).ok())
-        .ok_or_else(|| Error::config("not valid UTF-8"))?;
+    // A text that could be read is a document, unless it has something else in a string that nobody looked at.
+    let text = String::from_utf8(bytes).map_err(|_| Error::config("not valid UTF-8"))?;
+    let text = text.into_boxed_str();
     Ok(Config { spec, text })
 }
 
 /// Reads the text of a config.json that was kept in the state.
-pub(crate) fn parse_kept(text: &RawValue) -> Result<Spec> {
-    let mut spec = reader::read(text.get().as_bytes())?;
-    resources::settle_pids(&mut spec, text.get().as_bytes());
+pub(crate) fn parse_kept(text: &str) -> Result<Spec> {
+    let mut spec = reader::read(text.as_bytes())?;
+    resources::settle_pids(&mut spec, text.as_bytes());
     Ok(spec)
 }
 

@@ -3,12 +3,12 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt::Debug;
 use std::fs::File;
-use std::io::Read;
+use std::io::{IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, FlockOperation, ResolveFlags};
+use rustix::fs::{self, AtFlags, ResolveFlags};
 pub(crate) use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
@@ -278,13 +278,6 @@ pub(crate) fn is_read_only(fd: impl AsFd) -> Result<bool> {
     Ok(flags.contains(fs::StatVfsMountFlags::RDONLY))
 }
 
-/// flock(2) LOCK_EX; waits.
-pub(crate) fn lock_exclusive(fd: impl AsFd) -> Result<()> {
-    let fd = fd.as_fd();
-    rustix::io::retry_on_intr(|| fs::flock(fd, FlockOperation::LockExclusive))
-        .call(|| format!("flock({}, LOCK_EX)", fd.as_raw_fd()))
-}
-
 /// Writes all of `bytes` with one write(2), as procfs, sysfs and cgroupfs want it.
 pub(crate) fn write_once(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
     let fd = fd.as_fd();
@@ -300,6 +293,18 @@ pub(crate) fn write_once(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
             ErrorKind::Process,
             format!("{}: short write", call()),
         ));
+    }
+    Ok(())
+}
+
+/// Writes a text that is in pieces, with one writev(2).
+pub(crate) fn write_pieces<const N: usize>(fd: impl AsFd, pieces: [&str; N]) -> Result<()> {
+    let slices = pieces.map(|piece| IoSlice::new(piece.as_bytes()));
+    let call = || format!("writev({})", fd.as_fd().as_raw_fd());
+    let written = rustix::io::retry_on_intr(|| rustix::io::writev(&fd, &slices)).call(call)?;
+    if written != pieces.map(str::len).iter().sum::<usize>() {
+        let text = format!("{}: short write", call());
+        return Err(Error::new(ErrorKind::Process, text));
     }
     Ok(())
 }
@@ -364,22 +369,6 @@ pub(crate) fn names(directory: impl AsFd) -> Result<Vec<CString>> {
         }
     }
     Ok(names)
-}
-
-/// flock(2) LOCK_UN, for all who share the open file.
-pub(crate) fn unlock(fd: impl AsFd) {
-    // Nothing can go wrong with a descriptor that is open, and nobody could do anything about it.
-    let _ = fs::flock(fd, FlockOperation::Unlock);
-}
-
-/// Whether somebody else holds the lock (and if not, takes and drops it).
-pub(crate) fn is_locked(fd: impl AsFd) -> bool {
-    let fd = fd.as_fd();
-    let locked = fs::flock(fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
-    if !locked {
-        unlock(fd);
-    }
-    locked
 }
 
 /// The names of the directories in a directory, on a file system that tells kinds in its listings (kernfs does).

@@ -8,6 +8,7 @@ pub(crate) mod datagram;
 pub(crate) mod entry;
 pub(crate) mod epoll;
 pub(crate) mod exe;
+pub(crate) mod flock;
 pub(crate) mod fork;
 pub(crate) mod fs;
 pub(crate) mod fuse;
