@@ -98,26 +98,18 @@ pub(super) fn bring_up(
     })?;
     let Survey {
         bundle,
-        config,
+        config: spec::Config { spec, text },
         host,
         procfs,
         plan,
         ..
     } = known;
-    let cgroups_path = config
-        .spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.cgroups_path().clone());
-    let mut made = Made::new(root, &directory, record_of(options, &bundle, &plan, config));
+    let linux = spec.linux().as_ref();
+    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let record = record_of(options, &bundle, &plan, &spec, text);
+    let mut made = Made::new(root, &directory, record);
     made.record.ids = ids;
-    made.prepare(
-        options,
-        cgroups_path.as_deref(),
-        &plan.limits,
-        &host,
-        &procfs,
-    )?;
+    made.prepare(options, cgroups_path, &plan.limits, &host, &procfs)?;
     let fifo = match run {
         Some(_) => None,
         None => Some(make_fifo(&directory, &plan)?),
@@ -169,6 +161,8 @@ pub(super) fn bring_up(
     served
         .map_err(|error| explain_death(error, cgroup.as_ref().or(made.cgroup.as_ref())))
         .context(|| UNABLE)?;
+    // Hundreds of small things, which were not taken apart while nobody else was at work.
+    drop(spec);
     if !by_itself {
         made.settle(&plan, &newborn.child)?;
     }

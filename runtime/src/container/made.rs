@@ -231,9 +231,10 @@ pub(super) fn record_of(
     options: &CreateOptions,
     bundle: &Path,
     plan: &Plan,
-    config: spec::Config,
+    spec: &spec::Spec,
+    text: Box<str>,
 ) -> Record {
-    let annotations = config.spec.annotations().iter().flatten();
+    let annotations = spec.annotations().iter().flatten();
     Record {
         id: options.id.clone(),
         pid: 0,
@@ -241,7 +242,7 @@ pub(super) fn record_of(
         created: clock::now(),
         bundle: bundle.to_owned(),
         rootfs: plan.rootfs.path.clone(),
-        oci_version: config.spec.version().clone(),
+        oci_version: spec.version().clone(),
         annotations: annotations
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
@@ -255,6 +256,6 @@ pub(super) fn record_of(
         intel_rdt: None,
         system: plan.system,
         ids: None,
-        config: config.text,
+        config: text,
     }
 }

@@ -29,7 +29,7 @@ use crate::process::aside::Aside;
 use crate::process::foreground::Foreground;
 use crate::seccomp;
 use crate::setup::namespaces::kind;
-use crate::spec::Spec;
+use crate::spec::{Config, Spec};
 use crate::sys::fork::Child;
 use crate::sys::fs::{self, OFlags};
 use crate::sys::process::Exit;
@@ -71,7 +71,7 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
     drop(images);
     let Survey {
         bundle,
-        config,
+        config: Config { spec, text },
         host,
         procfs,
         plan,
@@ -83,27 +83,20 @@ pub fn restore(root: &Root, options: &RestoreOptions) -> Result<Exit> {
         ));
     }
     let properties = match options.create.cgroup_driver {
-        CgroupDriver::Systemd => scope_properties(&config.spec, &plan, &host)?,
+        CgroupDriver::Systemd => scope_properties(&spec, &plan, &host)?,
         _ => Vec::new(),
     };
     let console_socket = create::console_socket(&plan, &options.create, !options.detach)?;
-    let spec = config.spec.clone();
 
     let directory = root.create_container(&options.create.id)?;
     let lock = Lock::take(&directory).inspect_err(|_| {
         let _ = delete::remove_bare_directory(root, &options.create.id, &directory);
     })?;
-    let record = record_of(&options.create, &bundle, &plan, config);
+    let record = record_of(&options.create, &bundle, &plan, &spec, text);
     let mut made = Made::new(root, &directory, record);
-    let cgroups_path = spec.linux().as_ref();
-    let cgroups_path = cgroups_path.and_then(|linux| linux.cgroups_path().clone());
-    made.prepare(
-        &options.create,
-        cgroups_path.as_deref(),
-        &plan.limits,
-        &host,
-        &procfs,
-    )?;
+    let linux = spec.linux().as_ref();
+    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    made.prepare(&options.create, cgroups_path, &plan.limits, &host, &procfs)?;
     plan.mounts.make_places(&plan.rootfs.on_host()?)?;
     fs::mkdirat(&directory, ROOT_PLACE, 0o755)?;
     let place = root.container_path(&options.create.id).join(ROOT_PLACE);
