@@ -10,6 +10,19 @@ use std::os::unix::ffi::OsStringExt;
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
+        // What the C library has is too slow.
+        #[cfg(all(target_arch = "x86_64", target_env = "musl"))]
+        $crate::memory_functions!(
+            ".globl memcpy",
+            ".set memcpy, vzrun_memmove",
+            ".globl memmove",
+            ".set memmove, vzrun_memmove",
+            ".globl memcmp",
+            ".set memcmp, vzrun_memcmp",
+            ".globl bcmp",
+            ".set bcmp, vzrun_memcmp"
+        );
+
         // SAFETY: the C library calls the symbol of this name with this type, and nothing else in a program has it.
         #[unsafe(no_mangle)]
         extern "C" fn main(

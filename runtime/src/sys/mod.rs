@@ -18,7 +18,6 @@ pub(crate) mod heap;
 pub(crate) mod ids;
 pub(crate) mod keyring;
 pub(crate) mod memfd;
-#[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]
 mod memmove;
 pub(crate) mod memory;
 pub(crate) mod mempolicy;
