@@ -504,16 +504,20 @@ fn sysvinit_in_docker() {
     sysvinit_lives(Docker, "sysvinit", &[]);
 }
 
-#[test]
-fn openrc_in_podman() {
-    let system = sysvinit_lives(Podman, "openrc", &OWN_NAMESPACE);
-    system.call(&["start"], &[]).run().ok();
+fn until_openrc_has_started(system: &System) {
     // It says so at the end of the runlevel.
     until("all services", || {
         let services = system.exec(&["rc-status", "default"]).stdout;
         let started = services.contains("started") && !services.contains("stopped");
         started.then_some(())
     });
+}
+
+#[test]
+fn openrc_in_podman() {
+    let system = sysvinit_lives(Podman, "openrc", &OWN_NAMESPACE);
+    system.call(&["start"], &[]).run().ok();
+    until_openrc_has_started(&system);
     assert!(
         !system
             .printed(&["rc-status", "sysinit"])
@@ -763,14 +767,31 @@ fn a_server_of_sysvinit() {
 fn a_server_of_openrc() {
     differs!(Runc | Crun, "no system containers");
     let system = sysvinit_as_a_server("openrc");
-    until("all services", || {
-        let services = system.exec(&["rc-status", "default"]).stdout;
-        let started = services.contains("started") && !services.contains("stopped");
-        started.then_some(())
-    });
+    openrc_has_started(&system);
+    assert_eq!(system.stop(), "0");
+}
+
+/// The runlevel has been reached, and nothing of it has failed.
+fn openrc_has_started(system: &System) {
+    until_openrc_has_started(system);
     let crashed = system.exec(&["rc-status", "--crashed"]).stdout;
     assert_eq!(crashed.trim(), "");
+}
+
+/// OpenRC's own init, which `io.vzrun.system=auto` knows by its name.
+#[test]
+fn a_server_of_openrc_init() {
+    differs!(Runc | Crun, "no system containers");
+    let auto = "--annotation=io.vzrun.system=auto";
+    let system = System::boot(Podman, "openrc", &[auto], &["/sbin/openrc-init"]);
+    openrc_has_started(&system);
+    system.reboot(&["openrc-shutdown", "--reboot", "now"]);
+    openrc_has_started(&system);
     assert_eq!(system.stop(), "0");
+    system.call(&["start"], &[]).run().ok();
+    openrc_has_started(&system);
+    system.exec(&["openrc-shutdown", "--poweroff", "now"]);
+    assert_eq!(system.ended(), "0");
 }
 
 /// busybox's init, a hundred times in a row where `VZRUN_TEST_ROUNDS=100` says so: always the same container, with the same
