@@ -81,7 +81,7 @@ pub use socket::FdSocket;
 pub use terminal::Terminal;
 #[cfg(target_arch = "x86_64")]
 pub use tracer::{KILLED, Place, Traced, Which, run_with_faults};
-pub use wait::{DEADLINE, until, until_within, wait_exit};
+pub use wait::{DEADLINE, until, until_systemd_runs, until_within, wait_exit};
 
 /// Ends the test early on a runtime that is known to behave otherwise, and says so.
 ///

@@ -27,6 +27,19 @@ pub fn until_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Op
     }
 }
 
+/// Waits until systemd has started all that it wants to start, none of which may have failed. `says` gives what a command prints in
+/// its system.
+#[track_caller]
+pub fn until_systemd_runs(limit: Duration, says: impl Fn(&[&str]) -> String) {
+    let state = until_within(limit, "the system to be up", || {
+        let state = says(&["systemctl", "is-system-running"]);
+        let state = state.trim();
+        matches!(state, "running" | "degraded").then(|| state.to_string())
+    });
+    let failed = says(&["systemctl", "--failed", "--no-legend", "--plain"]);
+    assert_eq!((state.as_str(), failed.as_str()), ("running", ""));
+}
+
 /// Waits until a process (any, not only a child) has ended; false when it is still there after
 /// `limit`. One that does not exist has ended.
 pub fn wait_exit(pid: i32, limit: Duration) -> bool {

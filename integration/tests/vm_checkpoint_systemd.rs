@@ -6,7 +6,7 @@
 
 use integration::{
     Bundle, Call, CgroupDriver, Container, HostMount, Output, Value, differs, json, needs, rounds,
-    until_within,
+    until_systemd_runs, until_within,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -347,18 +347,10 @@ impl System<'_> {
 
 /// The system is up, with no unit failed.
 fn running(c: &Container<'_>) {
-    let asks = |words: &[&str]| c.exec_call(&[""; 0], words).limit(PATIENCE).run();
-    let mut state = String::new();
-    let up = || {
-        state = asks(&["systemctl", "is-system-running"])
-            .stdout
-            .trim()
-            .to_string();
-        matches!(state.as_str(), "running" | "degraded").then_some(())
-    };
-    until_within(PATIENCE, "the system to be up", up);
-    let failed = asks(&["systemctl", "--failed", "--no-legend", "--plain"]).stdout;
-    assert_eq!((state.as_str(), failed.as_str()), ("running", ""));
+    until_systemd_runs(PATIENCE, |words| {
+        let call = c.exec_call(&[""; 0], words);
+        call.limit(PATIENCE).run().stdout
+    });
 }
 
 fn cycles(place: Place) {

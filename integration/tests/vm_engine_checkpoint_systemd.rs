@@ -3,7 +3,8 @@
 
 use integration::Podman::Root;
 use integration::{
-    CgroupDriver, Engine, Output, Podman, Started, differs, echoes, fresh_path, needs, until_within,
+    CgroupDriver, Engine, Output, Podman, Started, differs, echoes, fresh_path, needs, test_name,
+    until_systemd_runs,
 };
 use std::net::TcpStream;
 use std::time::Duration;
@@ -21,15 +22,7 @@ fn exec(c: &Started<Podman>, command: &[&str]) -> Output {
 
 /// The system is up, with no unit failed.
 fn running(c: &Started<Podman>) {
-    let ask = ["systemctl", "is-system-running"];
-    let mut state = String::new();
-    until_within(PATIENCE, "the system to be up", || {
-        state = exec(c, &ask).stdout.trim().to_string();
-        matches!(state.as_str(), "running" | "degraded").then_some(())
-    });
-    let list = ["systemctl", "--failed", "--no-legend", "--plain"];
-    let failed = exec(c, &list).stdout;
-    assert_eq!((state.as_str(), failed.as_str()), ("running", ""));
+    until_systemd_runs(PATIENCE, |words| exec(c, words).stdout);
 }
 
 /// It is the system that was booted, with its connection, and goes on.
@@ -54,7 +47,7 @@ fn a_distribution_comes_back() {
     let import = Root.call(["import", "--quiet", TAR, IMAGE]);
     import.limit(PATIENCE).run().ok();
     let archive = fresh_path("archive").display().to_string();
-    let name = "a-distribution-comes-back";
+    let name = &test_name();
     let mut client;
     {
         let probe = Podman::with_probe();
@@ -62,7 +55,7 @@ fn a_distribution_comes_back() {
         let words = ["run", "--detach", "--name", name, "--systemd=always"];
         let words = [&words[..], &[migratable, &probe, IMAGE, "/sbin/init"]].concat();
         let id = Root.call(words).limit(PATIENCE).run().ok().stdout;
-        let c = Started::of(Root, name.to_string(), id.trim().to_string());
+        let c = Started::of(Root, name.clone(), id.trim().to_string());
         running(&c);
         let script = format!(
             "touch /run/of-this-boot && systemd-run --quiet --unit=echo /probe echo-tcp 0.0.0.0:{PORT}"
