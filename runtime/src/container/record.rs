@@ -150,7 +150,7 @@ impl Record {
         [head, &self.config, "}"]
     }
 
-    #[cfg(feature = "fuzz")]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn text(&self) -> Result<Vec<u8>> {
         Ok(self.pieces(&self.head()?).concat().into_bytes())
     }
@@ -278,8 +278,7 @@ mod tests {
             let mut record = Record::salvage_from(b"", "x");
             record.rootfs = "/a \"quoted\" root".into();
             record.config = config.into();
-            let text = record.pieces(&record.head().unwrap()).concat();
-            let read = Record::parse(text.as_bytes()).unwrap();
+            let read = Record::parse(&record.text().unwrap()).unwrap();
             assert_eq!(&*read.config, config);
             assert_eq!((read.id, read.rootfs), (record.id, record.rootfs));
         }

@@ -13,9 +13,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
-use crate::sys::flock;
 use crate::sys::fs::{self, OFlags};
-use crate::sys::process;
+use crate::sys::{flock, process};
 
 const DIRECTORY: &str = "/run/vzrun-ids";
 /// Ranges begin at multiples of this, and are multiples of it in size: the ids that a system of its own has.

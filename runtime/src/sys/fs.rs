@@ -288,13 +288,7 @@ pub(crate) fn write_once(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
         format!("write({}, {begin:?})", fd.as_raw_fd())
     };
     let written = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes)).call(call)?;
-    if written != bytes.len() {
-        return Err(Error::new(
-            ErrorKind::Process,
-            format!("{}: short write", call()),
-        ));
-    }
-    Ok(())
+    check_whole(written, bytes.len(), call)
 }
 
 /// Writes a text that is in pieces, with one writev(2).
@@ -302,11 +296,17 @@ pub(crate) fn write_pieces<const N: usize>(fd: impl AsFd, pieces: [&str; N]) -> 
     let slices = pieces.map(|piece| IoSlice::new(piece.as_bytes()));
     let call = || format!("writev({})", fd.as_fd().as_raw_fd());
     let written = rustix::io::retry_on_intr(|| rustix::io::writev(&fd, &slices)).call(call)?;
-    if written != pieces.map(str::len).iter().sum::<usize>() {
-        let text = format!("{}: short write", call());
-        return Err(Error::new(ErrorKind::Process, text));
+    check_whole(written, pieces.map(str::len).iter().sum(), call)
+}
+
+fn check_whole(written: usize, length: usize, call: impl Fn() -> String) -> Result<()> {
+    match written == length {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorKind::Process,
+            format!("{}: short write", call()),
+        )),
     }
-    Ok(())
 }
 
 /// Opens `path` beneath `at` for writing (no symbolic links) and writes `text` in one go.

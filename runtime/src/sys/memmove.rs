@@ -1,5 +1,5 @@
 //! memcpy(3), memmove(3), memcmp(3) and bcmp(3) for x86-64. musl's own copy with `rep movsq`, which takes some 10 ns before
-//! it moves anything, and compare byte by byte. A runtime moves thousands of small things: that was a fifth of the time
+//! it moves anything, and compare byte by byte. A runtime moves thousands of small things: that was a sixth of the time
 //! that `run` is not in the kernel.
 //!
 //! In assembler, for the compiler makes calls of these functions of what looks like them.
